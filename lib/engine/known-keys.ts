@@ -49,8 +49,8 @@ export class KnownKeys {
   }
 
   /**
-   * Milliseconds that the last run of the key took in this process. If there was none, it is
-   * the last run of the method; `undefined` if there was none either.
+   * Milliseconds that the last run of the key took in this process, or else the last run of
+   * the method; `undefined` if neither the key nor the method had a run.
    */
   took(key: string, job: string | undefined): number | undefined {
     return this.#keys.get(key)?.took ?? (job === undefined ? undefined : this.#jobs.get(job));

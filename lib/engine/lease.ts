@@ -3,7 +3,7 @@ import { LockLostError } from '../lock.errors.js';
 import { marginOf, renewalInterval } from '../options/lease-timing.js';
 import { requestLimitOf } from './time-limit.js';
 
-/** The lease that a call wants. */
+/** The options of the lease that a call wants. */
 export interface LeaseSettings {
   /** The key as the user knows it, without the module's prefix. */
   key: string;
@@ -13,38 +13,40 @@ export interface LeaseSettings {
   ttl: number;
   renewEvery: number | undefined | false;
   /**
-   * The lease lasts as long as a connection of the store. It has no deadline and is never
-   * renewed.
+   * Whether the lease lasts as long as a connection of the store. Such a lease has no deadline
+   * and is never renewed.
    */
   sessionBound?: boolean;
 }
 
-/** The clocks at one moment. */
+/** The times of all clocks at one moment. */
 export interface Clocks {
-  /** The monotonic time, such as that just before a request is sent. */
+  /** The monotonic time of that moment, which is often just before a request is sent. */
   sentAt: number;
-  /** {@link timeAsleep} at that time. */
+  /** {@link timeAsleep} at that moment. */
   asleep: number;
-  /** Milliseconds by which the wall clock was ahead of the monotonic clock at that time. */
+  /** Milliseconds by which the wall clock was ahead of the monotonic clock at that moment. */
   drift: number;
 }
 
-/** The lease that the store granted, and the clocks before the request. */
+/**
+ * The lease that the store granted, and the times of the clocks before the request was sent.
+ */
 export interface LeaseGrant extends Clocks {
   owner: string;
   fencingToken: number;
   /**
-   * Whether the request repeated earlier ones that the store may still carry out. They would
-   * set the lease to its ttl again.
+   * Whether the request repeated earlier requests that the store may still carry out. Each of
+   * those would set the lease to its ttl again.
    */
   resent?: boolean;
 }
 
-/** Learns when a lease is lost, or in doubt. */
+/** Learns when a lease is lost or when the clocks put it in doubt. */
 export interface LeaseWatcher {
-  /** The lease is lost. Called once. */
+  /** The lease is lost. A watcher is called once for each lease. */
   lost(lease: Lease, error: LockLostError): void;
-  /** The clocks put the lease in doubt, so it has to be renewed at once. */
+  /** The clocks put the lease in doubt, so a watcher has to renew it at once. */
   doubted(lease: Lease): void;
 }
 
@@ -55,21 +57,27 @@ interface RenewalRequest {
 
 const NO_REQUESTS: readonly RenewalRequest[] = [];
 
-/** `os.uptime()` counts whole seconds on some systems. */
+/**
+ * Milliseconds. A shorter suspension is not counted, since `os.uptime()` counts only whole
+ * seconds on some systems.
+ */
 const SLEEP_TOLERANCE = 2_000;
 
-/** The outcome of a renewal. `unknown`: it failed, and the store may still carry it out. */
+/**
+ * How a renewal ended. `unknown`: the request failed, but the store may still carry it out.
+ */
 export type RequestOutcome = 'renewed' | 'refused' | 'unknown';
 
 /**
- * A number that grows by the time for which the machine is suspended. The monotonic clock
- * stands still for that time, and the store's clock does not.
+ * Returns the difference between the machine's uptime and the monotonic clock. It grows while
+ * the machine is suspended: the monotonic clock stands still then, and the store's clock goes
+ * on.
  */
 export function timeAsleep(clock: Clock): number {
   return clock.uptime() - clock.now();
 }
 
-/** Reads the clocks, as just before a request is sent. */
+/** Reads all clocks. Call it just before a request is sent. */
 export function sentNow(clock: Clock): Clocks {
   const sentAt = clock.now();
   return { sentAt, asleep: timeAsleep(clock), drift: clock.wall() - sentAt };
@@ -94,39 +102,56 @@ export class Lease {
   readonly owner: string;
   readonly fencingToken: number;
   readonly sessionBound: boolean;
-  /** Milliseconds, see {@link renewalInterval}. */
+  /** Milliseconds between renewals, `undefined` or `false`, see {@link renewalInterval}. */
   readonly renewEvery: number | undefined | false;
 
   /**
-   * The renewal in flight, or the transaction that takes the place of renewals. It resolves
-   * when the renewal was answered or given up, or the transaction has ended, and never
-   * rejects.
+   * The renewal in flight, or the transaction during which the lease is not renewed. The
+   * promise resolves when the renewal or the transaction has ended, and never rejects.
    */
   pendingRequest: Promise<void> | undefined;
-  /** The release, from its beginning on. */
+  /** The release of the lease; `undefined` before it has begun. */
   released: Promise<unknown> | undefined;
-  /** Whether another process has the lease now: a late answer must not release it. */
+  /**
+   * Whether the lease was handed off to another process. A late answer of the store must not
+   * release it then.
+   */
   handedOff = false;
-  /** The recorded tick, if the store ignored it, see `LockAcquireResult`. */
+  /** The recorded tick that the store has ignored, if it did so, see `LockAcquireResult`. */
   ignoredTick: Date | undefined;
-  /** How often in a row the lock was released to a waiter of this process. */
+  /**
+   * How often in a row the lock was released to a waiter of this process instead of another
+   * process.
+   */
   series = 0;
-  /** Whether it gets a request of its own: in its last batch the store could not reach it. */
+  /**
+   * Whether the lease is renewed by a request of its own, since its last batch failed or did
+   * not reach its row.
+   */
   alone = false;
-  /** Whether the lock is in `lock.transaction()`, which takes the place of renewals. */
+  /** Whether `lock.transaction()` is running. The lease is not renewed during it. */
   inTransaction = false;
   /**
-   * Whether the store may keep the lost lease for longer: a request for a shorter ttl was
-   * not answered, and may not have been carried out.
+   * Whether the store may still count this lost lease as held. That is so if the lease was
+   * lost by a shorter ttl whose request was not answered, and may not have been carried out.
    */
   outlasts = false;
-  /** When it is next renewed. */
+  /** The monotonic time of the next renewal. */
   renewAt: number;
-  /** One object for all leases of a process: there may be 100,000 of them. */
+  /**
+   * Learns when this lease is lost. All leases of a process share one watcher, since there may
+   * be 100,000 leases.
+   */
   watcher: LeaseWatcher | undefined;
-  /** Its place among the leases that are renewed; -1 outside of them. */
+  /**
+   * The index of this lease in the heap of the leases that are renewed; -1 if it is not in the
+   * heap.
+   */
   place = -1;
-  /** The order in which it was added to them; 0 before. */
+  /**
+   * The number of leases that had been added to the heap when this lease was added, counted
+   * from 1; 0 before.
+   */
   order = 0;
 
   readonly #acquiredAt: number;
@@ -137,7 +162,8 @@ export class Lease {
   #confirmedAt: number;
   #asleep: number;
   /**
-   * The smallest lead of the wall clock over the monotonic clock since the last confirmation.
+   * Milliseconds by which the wall clock was ahead of the monotonic clock: the smallest value
+   * that was read since the store last confirmed the lease.
    */
   #drift: number;
   #doubted = false;
@@ -145,8 +171,8 @@ export class Lease {
   /** The renewals in flight. */
   #requests = NO_REQUESTS;
   /**
-   * The shortest ttl of a request that failed, and that the store may still carry out. A
-   * server that was frozen may do so at any later time.
+   * The shortest ttl of the requests that failed, but that the store may still carry out. A
+   * server that was frozen may carry them out at any later time.
    */
   #doubtful: number | undefined;
 
@@ -176,7 +202,7 @@ export class Lease {
     return new Date(this.#acquiredAt);
   }
 
-  /** Milliseconds, or `Infinity`. */
+  /** The present ttl in milliseconds, or `Infinity`. */
   get ttl(): number {
     return this.#ttl;
   }
@@ -191,16 +217,16 @@ export class Lease {
   }
 
   /**
-   * Whether only the wall clock has passed the deadline: the store has to confirm the lease
-   * before it is believed again.
+   * Whether the wall clock has passed the deadline and the monotonic clock has not. The
+   * process does not believe in such a lease until the store confirms it.
    */
   get inDoubt(): boolean {
     return this.#state === 'held' && !this.held && this.clock.now() < this.#deadline;
   }
 
   /**
-   * Whether the lease was neither released nor noticed as lost. Its deadline may have
-   * passed.
+   * Whether the lease was not released, and this process has not noticed a loss. Its deadline
+   * may have passed, though.
    */
   get open(): boolean {
     return this.#state === 'held';
@@ -210,35 +236,38 @@ export class Lease {
     return this.#loss;
   }
 
-  /** On the monotonic clock; `Infinity` for an endless lease. */
+  /**
+   * The monotonic time until which the holder may believe in the lease; `Infinity` for an
+   * endless lease.
+   */
   get deadline(): number {
     return this.#deadline;
   }
 
   /**
-   * When it ends unless it is renewed, on this machine's wall clock; `null` for an endless
-   * lease.
+   * When the lease ends unless it is renewed, by this machine's wall clock; `null` for an
+   * endless lease.
    */
   get expiresAt(): Date | null {
     return this.#endsAt === Infinity ? null : new Date(this.clock.date() + this.#endsAt - this.clock.now());
   }
 
-  /** Milliseconds that one request may take. */
+  /** Milliseconds that one request for this lease may take. */
   get requestLimit(): number {
     return requestLimitOf(this.#ttl);
   }
 
-  /** When the renewer has to check the lease again. */
+  /** The monotonic time at which the renewer has to check the lease again. */
   get wakeAt(): number {
     return this.pendingRequest ? this.#deadline : Math.min(this.renewAt, this.#deadline);
   }
 
   /**
-   * Notes that a request is sent now that sets the lease to `ttl`. A shorter ttl counts from
-   * here on, and the lease is renewed in time for it: the store may carry the request out
-   * although its answer is lost.
+   * Notes that a request to set the lease to `ttl` is being sent. If `ttl` is shorter than the
+   * present ttl, it counts at once, since the store may carry the request out although its
+   * answer is lost.
    *
-   * @returns a function to be called with the outcome
+   * @returns a function that the caller calls with the outcome of the request
    */
   sending(ttl: number): (outcome: RequestOutcome) => void {
     const sentAt = this.clock.now();
@@ -253,7 +282,7 @@ export class Lease {
       this.renewAt = Math.min(this.renewAt, sentAt + renewalInterval(this.renewEvery, ttl));
     }
     return (outcome) => {
-      // An outcome may be reported more than once.
+      // The caller may report several outcomes of one request, such as a late answer.
       const others = this.#requests.filter((other) => other !== request);
       this.#requests = others.length > 0 ? others : NO_REQUESTS;
       if (outcome === 'unknown') this.#doubtful = Math.min(this.#doubtful ?? Infinity, ttl);
@@ -277,7 +306,7 @@ export class Lease {
     this.watcher?.lost(this, this.#loss);
   }
 
-  /** The error for the holder of a lease that is in doubt, and not lost yet. */
+  /** Makes the error for a holder that uses a lease in doubt. Such a lease is not lost yet. */
   doubt(): LockLostError {
     return new LockLostError(
       this.key,
@@ -292,36 +321,37 @@ export class Lease {
     this.outlasts = left > 2 * marginOf(this.#ttl);
     this.lose(
       this.inTransaction
-        ? 'its transaction took longer than its ttl. Raise the ttl, or move what is slow out of the transaction.'
+        ? 'its transaction took longer than its ttl. Raise the ttl, or move slow work out of the transaction.'
         : 'its lease ran out before a renewal was answered.',
     );
   }
 
-  /** Checks the lease against the clocks. If they put it in doubt, it is due for a renewal. */
+  /**
+   * Compares the lease with the clocks. If they put the lease in doubt, it becomes due for a
+   * renewal.
+   */
   noticeClocks({ sentAt: now, asleep, drift }: Clocks): void {
     this.noticeSleep(asleep);
     if (this.#isDoubtful(now, drift)) this.#becomesDue(now);
   }
 
   /**
-   * Subtracts the time for which the machine was suspended since the last check. After a
-   * suspension the lease is renewed at once.
+   * Takes account of a suspension of the machine since the last check: the lease has that much
+   * less time left, and is renewed at once.
    */
   noticeSleep(asleep: number): void {
     const gap = asleep - this.#asleep;
     if (gap < SLEEP_TOLERANCE) return;
     this.#asleep = asleep;
-    this.#drift += gap; // the wall clock has advanced by the gap, which must not count twice
+    // The wall clock went on during the suspension, which must not shorten the lease twice.
+    this.#drift += gap;
     this.#deadline -= gap;
     this.#endsAt -= gap;
     this.#confirmedAt -= gap;
     if (this.renewAt !== Infinity) this.renewAt = this.clock.now();
   }
 
-  /**
-   * The shortest ttl to which a request that the store may still carry out would set the
-   * lease.
-   */
+  /** The shortest ttl of all requests for the lease that the store may still carry out. */
   #shortestPending(): number {
     let shortest = this.#doubtful ?? Infinity;
     for (const { ttl } of this.#requests) shortest = Math.min(shortest, ttl);
@@ -329,8 +359,8 @@ export class Lease {
   }
 
   /**
-   * Whether the deadline has passed by the wall clock. If that was set back, which is noted
-   * here, its advance counts from there: a lease never gets longer.
+   * Whether the deadline has passed by the wall clock. If the wall clock was set back, its
+   * advance counts anew from there, so that setting it never makes a lease longer.
    */
   #isDoubtful(now: number, drift: number): boolean {
     if (drift < this.#drift) this.#drift = drift;
@@ -338,16 +368,17 @@ export class Lease {
   }
 
   /**
-   * The getter `held` changes the state of the lease here: the work under a lock may notice a
-   * jump of the wall clock before the renewer's timer does, and only a renewal ends the doubt.
+   * Renews a lease in doubt at once. The getter `held` may call this, although it changes the
+   * state of the lease: the work under a lock may notice a jump of the wall clock before the
+   * renewer does, and only a renewal ends the doubt.
    */
   #renewAtOnce(now: number): void {
     if (this.#becomesDue(now)) this.watcher?.doubted(this);
   }
 
   /**
-   * Makes a lease in doubt due for a renewal, but only once: a renewal that fails is repeated
-   * with pauses.
+   * Makes a lease in doubt due for a renewal. It does so once in each doubt, since a renewal
+   * that fails is repeated with pauses.
    */
   #becomesDue(now: number): boolean {
     if (this.#doubted || this.renewAt === Infinity) return false;
@@ -357,14 +388,14 @@ export class Lease {
   }
 
   #renewed(sentAt: number, drift: number, ttl: number, before: number): void {
-    // A late answer to an older request does not change what a newer one has confirmed.
+    // A late answer to an older request does not undo what a newer request has confirmed.
     if (this.#state !== 'held' || sentAt < this.#confirmedAt) return;
     this.#confirmedAt = sentAt;
     this.#drift = drift;
     this.#doubted = false;
     this.#ttl = ttl;
-    // The store may have carried out, or may still carry out, a request with a shorter ttl
-    // that was in flight together with this renewal.
+    // A request for a shorter ttl may have been in flight together with this renewal. The
+    // store may have carried it out after the renewal, so the shorter ttl counts.
     const certain = Math.min(ttl, before, this.#shortestPending());
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + certain;

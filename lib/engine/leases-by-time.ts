@@ -1,14 +1,14 @@
 import type { Lease } from './lease.js';
 
 /**
- * The leases of a process, as a heap by the time at which each has to be checked: the earliest
- * is found at once, also among 100,000 leases.
+ * Sorts the leases of a process by the time at which each has to be checked. It is a heap,
+ * which finds the earliest lease at once even among 100,000 leases.
  */
 export class LeasesByTime {
   readonly #leases: Lease[] = [];
   /**
-   * The time of the lease at the same place of the other array. A property of the lease would
-   * take more memory.
+   * The times of the leases: each has the same index here as its lease in the other array. A
+   * property on each lease would take more memory.
    */
   readonly #times: number[] = [];
   #added = 0;
@@ -17,7 +17,7 @@ export class LeasesByTime {
     return this.#leases.length;
   }
 
-  /** The earliest time, `Infinity` without leases. */
+  /** The time of the earliest lease; `Infinity` without leases. */
   get earliest(): number {
     return this.#times[0] ?? Infinity;
   }
@@ -26,7 +26,9 @@ export class LeasesByTime {
     return lease.place >= 0;
   }
 
-  /** Adds the lease at its `wakeAt`, or moves it there. */
+  /**
+   * Adds the lease with its time `wakeAt`. A lease that was added before moves to that time.
+   */
   set(lease: Lease): void {
     if (lease.order === 0) lease.order = ++this.#added;
     const place = this.has(lease) ? lease.place : this.size;
@@ -42,7 +44,7 @@ export class LeasesByTime {
     if (last && last !== lease) this.#move(last, time, place);
   }
 
-  /** Takes out the earliest lease whose time is `until` or earlier. */
+  /** Removes and returns the earliest lease, if its time is `until` or earlier. */
   take(until: number): Lease | undefined {
     const [lease] = this.#leases;
     if (!lease || this.earliest > until) return undefined;
@@ -56,7 +58,7 @@ export class LeasesByTime {
     this.#times.length = 0;
   }
 
-  /** Changes all leases, and with them their times. */
+  /** Calls `change` with each lease, and then sorts the leases by their new times. */
   change(change: (lease: Lease) => void): void {
     const all = [...this.#leases];
     this.clear();
@@ -66,7 +68,10 @@ export class LeasesByTime {
     }
   }
 
-  /** Puts the lease where it belongs, starting from a place that is free or its own. */
+  /**
+   * Moves the lease up or down in the heap to where its time belongs. `start` is a free index,
+   * or that of the lease.
+   */
   #move(lease: Lease, time: number, start: number): void {
     let place = start;
     while (place > 0) {
@@ -95,7 +100,10 @@ export class LeasesByTime {
     lease.place = place;
   }
 
-  /** Leases with the same time stay in the order in which they were added. */
+  /**
+   * Whether the lease at an index comes before another time and order. Leases with the same
+   * time keep the order in which they were added.
+   */
   #isBefore(place: number, time: number, order: number): boolean {
     const own = this.#timeAt(place);
     return own < time || (own === time && this.#orderAt(place) < order);

@@ -5,13 +5,16 @@ import { show } from '../lock.errors.js';
 
 const REPEAT_AFTER = 60_000;
 const REMEMBERED = 1_000;
-/** Keys may be made from ids, and one mistake must not give a warning for each of them. */
+/**
+ * For how many keys a warning about locks inside transactions is logged. Keys may be made from
+ * ids, and one mistake in the code must not be logged for each of them.
+ */
 const KEYS_INSIDE_TRANSACTIONS = 10;
 
 /** Warnings that are logged each time. */
 const EACH_TIME = {
   lost: ({ message }: Error) =>
-    `${message} The work under it goes on unless it looks at lock.held or lock.signal.`,
+    `${message} The work under the lock goes on unless it checks lock.held or lock.signal.`,
   enabled: () => 'Locking is enabled again.',
   paused: (key: string) => `Lock "${key}" is paused: no instance gets it until it is resumed.`,
   noScheduler: (methods: string[]) =>
@@ -36,20 +39,21 @@ const ONCE_A_MINUTE = {
   tickIgnored: (key: string, tick: Date) =>
     `The recorded tick ${tick.toISOString()} of lock "${key}" is too far ahead of the database's clock, and is ignored. Set the clocks of the instances and of the database.`,
   renewFailed: (key: string, error: Error) =>
-    `Lock "${key}" could not be renewed, and is tried again: ${describe(error)}`,
+    `Lock "${key}" could not be renewed; the renewal is tried again: ${describe(error)}`,
   storeFailed: (request: string, error: Error) => `The ${request} failed: ${describe(error)}`,
   clockUnread: (error: unknown) =>
     `The clock of the lock store could not be read, so it was not compared with the clock of this machine: ${describe(error)}`,
   statusFileFailed: (path: string, error: unknown) =>
     `The status file ${path} could not be written: ${describe(error)}`,
-  purgeFailed: (error: unknown) => `The scheduled purge failed, and is tried again: ${describe(error)}`,
+  purgeFailed: (error: unknown) =>
+    `The scheduled purge failed, and is tried again at the next interval: ${describe(error)}`,
   storeWarning: (_topic: string, message: string) => message,
   unusedStream: (key: string) =>
-    `The stream that a handler returned under lock "${key}" had no user for a ttl. The lock is released; subscribe to it sooner.`,
+    `The stream that a handler returned under lock "${key}" was not read for as long as the ttl of the lock, so the lock is released. Subscribe to the stream sooner.`,
   transactionHangs: (key: string, open: number) =>
-    `The transaction under lock "${key}" has been open for ${open / 1000} s. While it lasts, no other session gets what it has locked, in some databases also after the lock has ended. Look for work in it that waits, and set a time limit on its statements.`,
+    `The transaction under lock "${key}" has been open for ${open / 1000} s. Until the transaction ends, no other session gets the rows that it has locked, in some databases even after the lock has ended. Look for work in the transaction that waits, and set a time limit on its statements.`,
   transactionsUnknown: (error: unknown) =>
-    `Could not find out whether a transaction is open, so no more warnings will come for locks inside transactions of its library: ${describe(error)}`,
+    `A library could not say whether a transaction is open. Locks inside transactions of that library give no more warnings: ${describe(error)}`,
   releasedInTransaction: (key: string, job: string | undefined) =>
     `Lock "${key}"${job ? ` of ${job}` : ''} was released inside the transaction that guards it, so it is freed only when that transaction has ended. Release it after the commit: begin the transaction inside of run(), or put @Locked() above @Transactional().`,
   listenerFailed: (event: string, error: unknown) =>
@@ -66,10 +70,14 @@ export class LockLogger {
   readonly #logger: Logger;
   /** When the last warning of each topic was logged. */
   readonly #warned = new Map<string, number>();
-  /** The methods, and the keys of other calls, that take locks inside of transactions. */
+  /**
+   * What a warning about a lock inside a transaction was logged for: decorated methods, and
+   * keys of other calls.
+   */
   readonly #insideTransaction = { methods: new Set<string>(), keys: new Set<string>() };
   /**
-   * For each key, how often a tick had run already since the line that was logged about it.
+   * For each key, when a line about a tick that had run already was logged, and how many such
+   * ticks came since then.
    */
   readonly #ticksDone = new Map<string, { at: number; count: number }>();
 
@@ -131,7 +139,10 @@ export class LockLogger {
     this.#say('log', `Lock "${key}" is no longer paused.`);
   }
 
-  /** Warns once for each method; for calls without a method, once for each key. */
+  /**
+   * Warns of a lock inside a transaction: once for each decorated method, and once for each
+   * key of other calls.
+   */
   insideTransaction(key: string, job: string | undefined): void {
     const { methods, keys } = this.#insideTransaction;
     const warned = job === undefined ? keys : methods;
@@ -149,14 +160,15 @@ export class LockLogger {
 
   releasedInTransaction(key: string, job: string | undefined): void {
     const { methods, keys } = this.#insideTransaction;
-    // The warning about the transaction has named the cause.
+    // An earlier warning has said that this lock is taken inside a transaction, which is the
+    // cause.
     if (job === undefined ? keys.has(key) : methods.has(job)) return;
     this.warn('releasedInTransaction', key, job);
   }
 
   /**
-   * Logs that another instance has run a tick. Every instance but one gets here at each tick,
-   * so one line a minute counts them.
+   * Logs that another instance has run a tick. At each tick, all instances but one call this,
+   * so it logs one line a minute with the number of ticks.
    */
   #tickDone(key: string): void {
     const now = this.clock.now();
@@ -171,8 +183,8 @@ export class LockLogger {
   }
 
   /**
-   * Escapes control characters: a key, a label or a reason with a newline must not look like a
-   * line of its own.
+   * Logs a text with its control characters escaped: a key, a label or a reason with a newline
+   * could otherwise forge a line of the log.
    */
   #say(level: 'warn' | 'log' | 'debug', message: string): void {
     this.#logger[level](message.replaceAll(/\p{Cc}/gu, escaped));
@@ -180,8 +192,8 @@ export class LockLogger {
 }
 
 /**
- * Sets the value of a topic, and forgets the oldest topic: there may be one for each key, and
- * keys may be made from ids.
+ * Sets the value of a topic. If there are too many topics, it forgets the oldest: each key may
+ * have a topic, and keys may be made from ids.
  */
 function remember<T>(topics: Map<string, T>, topic: string, value: T): void {
   topics.delete(topic);

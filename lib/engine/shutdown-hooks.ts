@@ -2,22 +2,25 @@ import type { AnyLockStore } from '../interfaces/lock-store.interface.js';
 import type { LockLogger } from './lock.logger.js';
 
 /**
- * Warns of shutdown hooks that are not enabled: a process that is stopped would not release
- * its locks.
+ * Warns if the application has not enabled shutdown hooks: a process that is stopped would not
+ * release its locks then.
  */
 export class ShutdownHooks {
   #checked = false;
   #missed = false;
 
-  /** @param siblings the same object of each lock module, so that only one module warns */
+  /**
+   * @param siblings returns one array that all lock modules share, so that only one of them
+   * warns
+   */
   constructor(
     private readonly logger: LockLogger,
     private readonly siblings: () => readonly ShutdownHooks[] | undefined,
   ) {}
 
   /**
-   * Checks the hooks once, at the first lock, since the application may enable them after it
-   * was initialized.
+   * Checks once whether shutdown hooks are enabled. It does so at the first lock and not at
+   * start, since the application may enable the hooks after its start.
    */
   check(store: AnyLockStore): void {
     if (this.#checked) return;

@@ -2,20 +2,21 @@ import type { Clock } from './clock.js';
 import { LockError, LockStoreError } from '../lock.errors.js';
 import { safeError } from '../safe-error.js';
 
-/** The longest time, in milliseconds, for which the engine waits for an answer. */
+/** The longest time, in milliseconds, that the engine waits for the answer to a request. */
 const LONGEST_LIMIT = 10_000;
 
 /**
- * The shortest timeout, in milliseconds, that a store gets for a request. A store may close a
- * connection whose answer is late, and should not do so because it was slow for a moment.
+ * The shortest timeout of a request that is passed to a store, in milliseconds. After the
+ * timeout a store may close the connection, and it should not do so because the database was
+ * slow for a moment.
  */
 const SHORTEST_TIMEOUT = 1_000;
 
-/** What an error says about a request that failed. */
+/** Describes a request for the error that is thrown when it fails. */
 export interface RequestDescription {
-  /** Such as `release`. */
+  /** What the store was to do, such as `release`. */
   operation: string;
-  /** The key, if the request is for one. */
+  /** The key that the request is for, if it is for one key. */
   key?: string;
   /** The owner ids that the request uses. No error may show them. */
   owners: readonly string[];
@@ -23,16 +24,20 @@ export interface RequestDescription {
 
 /** A request to the store that has to be answered within a limit. */
 export interface LimitedRequest<T> extends RequestDescription {
-  /** @param timeout milliseconds, see `StoreRequest` */
+  /**
+   * Sends the request.
+   *
+   * @param timeout milliseconds, see `StoreRequest`
+   */
   send(timeout: number): Promise<T>;
-  /** Learns of the answer as soon as it arrives, also when the limit has passed by then. */
+  /** Receives the answer as soon as it arrives, even after the limit has passed. */
   answered?(value: T): void;
   /**
-   * Learns of the failure as the store reported it, also when the limit has passed by then,
-   * and of what `answered` throws. It may not throw.
+   * Receives the error of the store, even after the limit has passed, or an error that
+   * `answered` has thrown. It may not throw itself.
    *
-   * @param final `true` if the store has answered with an error; `false` if the limit passed
-   * first, so an answer may still arrive
+   * @param final `true` if the store has answered with the error; `false` if the limit has
+   * passed without an answer, which may still arrive
    */
   failed?(error: unknown, final: boolean): void;
 }
@@ -46,11 +51,12 @@ export function requestLimitOf(ttl: number): number {
 }
 
 /**
- * Sends a request and gives its answer.
+ * Sends a request, and resolves to the answer of the store.
  *
- * The engine has its own timer, since a store with three methods may know no timeout.
+ * The engine limits the time with its own timer, since a store of three methods may ignore the
+ * timeout.
  *
- * @param limit milliseconds
+ * @param limit milliseconds to wait for the answer
  * @throws LockError when the request fails, or is not answered within the limit
  */
 export function answerWithin<T>(clock: Clock, limit: number, request: LimitedRequest<T>): Promise<T> {
@@ -72,14 +78,14 @@ export function answerWithin<T>(clock: Clock, limit: number, request: LimitedReq
         request.answered?.(value);
         resolve(value);
       } catch (error) {
-        fail(error); // the caller could not use the answer
+        fail(error); // `answered` throws if the answer comes too late to be of use
       }
     };
     started(request, limit).then(answer, fail);
   });
 }
 
-/** Turns what a store threw into an error of this library, without owner ids. */
+/** Turns an error that a store threw into an error of this library. It hides the owner ids. */
 export function asLockError(error: unknown, request: RequestDescription): LockError {
   if (error instanceof LockError) return error;
   return new LockStoreError(`The lock store failed at the ${nameOf(request)}. See the cause.`, {
@@ -99,8 +105,8 @@ function nameOf({ operation, key }: RequestDescription): string {
 }
 
 /**
- * Starts the request. A method of a store that is no async function may throw: that is a
- * failure like any other.
+ * Sends the request. If the store throws instead of returning a promise, that counts as a
+ * failure of the request like any other.
  */
 function started<T>(request: LimitedRequest<T>, limit: number): Promise<T> {
   try {
@@ -110,28 +116,31 @@ function started<T>(request: LimitedRequest<T>, limit: number): Promise<T> {
   }
 }
 
-/** How often, and until when, a request may be sent. */
+/** How often a failed request is repeated, and until when. */
 export interface RetryLimits {
-  /** The greatest number of times that the request is sent. */
+  /** How often the request is sent at most, including the first time. */
   tries: number;
   /**
-   * Milliseconds of the pause after the first failure. It grows by as much after each failure
-   * that follows.
+   * The pause after the first failure, in milliseconds. After each further failure it is
+   * longer by the same number.
    */
   pause: number;
-  /** The monotonic time from which on the request is not sent again. */
+  /** The monotonic time at which the repetitions end. */
   until: number;
-  /** Whether the request is not sent again, because its caller has given up. */
+  /**
+   * Returns `true` when the request must not be sent again, because its caller has given up.
+   */
   stopped?: () => boolean;
-  /** Gets a function that ends the pause which now begins. */
+  /** Receives a function that ends the current pause. It is called when a pause begins. */
   pausing?: (end: () => void) => void;
-  /** The pauses do not keep the process alive. */
+  /** Whether the process may end during a pause. */
   background?: boolean;
 }
 
 /**
- * Decides after a failure whether a request is sent again, and pauses before that. The caller
- * has the loop that sends it, so a request that succeeds at once costs nothing more.
+ * Decides after a failure whether a request is sent again, and pauses if it is. The loop that
+ * sends the request is in the caller, so that a request that succeeds at once costs nothing
+ * extra.
  *
  * @param sent how often the request was sent
  * @throws the failure, if the request is not to be sent again
@@ -151,17 +160,21 @@ export async function pauseBeforeRetry(
       resolve();
     });
   });
-  if (isOver(clock.now())) throw failure; // the pause may have taken longer
+  // The pause may have lasted until the repetitions have to end.
+  if (isOver(clock.now())) throw failure;
 }
 
-/** Whether the outcome is unknown, and the same request may be sent again. */
+/**
+ * Whether the outcome of the failed request is unknown, so that the same request may be sent
+ * again.
+ */
 export function isTransient(error: unknown): boolean {
   return error instanceof LockStoreError && error.transient;
 }
 
 /**
- * Whether the store may carry out the request although it failed. An error that is not of
- * this library leaves that unknown.
+ * Whether the store may still carry the failed request out. That is not known of an error from
+ * other code, so the answer is then `true`.
  */
 export function mayBeCarriedOut(error: unknown): boolean {
   return !(error instanceof LockError) || isTransient(error);

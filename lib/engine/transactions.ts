@@ -40,16 +40,19 @@ interface Connection {
  * library has to be installed.
  */
 export class OuterTransactions {
-  /** Each function returns whether its library has an open transaction for the call chain. */
+  /**
+   * One function for each library found: it returns whether the call chain has an open
+   * transaction of that library.
+   */
   readonly #sources = new Set<() => boolean>();
 
   /**
-   * @param failed receives the error of a library, which is not checked again: no lock depends
-   * on its answer
+   * @param failed receives the error of a library whose function throws. Warnings for that
+   * library end then; they only help the developer, and no lock depends on them
    */
   constructor(private readonly failed: (error: unknown) => void) {}
 
-  /** Finds the objects of these libraries among the providers of an application. */
+  /** Finds the objects of such libraries among the providers of an application. */
   find(providers: Iterable<unknown>): void {
     for (const provider of new Set(providers)) {
       const source = sourceOf(provider);
@@ -57,7 +60,7 @@ export class OuterTransactions {
     }
   }
 
-  /** Whether a transaction of the call chain is open. */
+  /** Whether the call chain has an open transaction of any of these libraries. */
   get open(): boolean {
     for (const hasOpen of this.#sources) {
       try {
@@ -88,11 +91,11 @@ function sourceOf(provider: unknown): (() => boolean) | undefined {
 }
 
 /**
- * Whether the transaction is still open. A call chain may outlive its transaction and still
- * have it.
+ * Whether the transaction is still open. A call chain may go on after its transaction has
+ * ended, and still find the transaction in its storage.
  *
- * @param otherwise the result for transactions of other clients, which do not show whether
- * they are open
+ * @param otherwise the result for a transaction of a client that does not show whether its
+ * transactions are open
  */
 function isTransactionOpen(transaction: Transaction | undefined, otherwise = false): boolean {
   if (!transaction) return false;
@@ -102,8 +105,9 @@ function isTransactionOpen(transaction: Transaction | undefined, otherwise = fal
 }
 
 /**
- * Whether the class of a provider has these methods. The provider itself is not read, since it
- * may be a proxy, such as those of nestjs-cls, which throws outside of a request.
+ * Whether the class of a provider has these methods. The properties of the provider itself are
+ * not read, since it may be a proxy that throws outside of a request, such as the proxies of
+ * nestjs-cls.
  */
 export function hasMethods(provider: unknown, ...names: string[]): boolean {
   if (typeof provider !== 'object' || provider === null) return false;
@@ -111,13 +115,16 @@ export function hasMethods(provider: unknown, ...names: string[]): boolean {
   return typeof methods === 'object' && methods !== null && names.every((name) => name in methods);
 }
 
-/** Milliseconds between two checks of a transaction, which send nothing to a server. */
+/**
+ * Milliseconds between two checks whether a transaction has ended. A check sends nothing to
+ * the server.
+ */
 const LOOK_EVERY = 20;
 
 /**
- * The store, if it can tie locks to transactions of its database.
+ * Returns the store, if it can tie locks to transactions of its database.
  *
- * @throws LockError if it cannot
+ * @throws LockError if the store cannot do that
  */
 export function transactionsOf(store: AnyLockStore): TransactionGuard {
   const { transaction, guard } = store;
@@ -128,23 +135,27 @@ export function transactionsOf(store: AnyLockStore): TransactionGuard {
 }
 
 /**
- * The transactions of the application in which one lock is guarded. While one of them is open,
+ * The transactions of the application that guard one lock. While such a transaction is open,
  * no other session can change the lock in the store.
  */
 export class GuardingTransactions {
-  /** Each function returns whether its transaction is still open. */
+  /** One function for each transaction: it returns whether the transaction is still open. */
   readonly #transactions = new Set<() => boolean>();
 
-  /** Whether one of them is still open. */
+  /** Whether a transaction that guards the lock is still open. */
   get open(): boolean {
     this.#forgetEnded();
     return this.#transactions.size > 0;
   }
 
-  /** Remembers the transaction while `guard` runs; and afterwards, if the lock was guarded. */
+  /**
+   * Counts the transaction as guarding the lock while `guard` runs, and afterwards if `guard`
+   * resolved to `true`.
+   */
   async during(isOpen: () => boolean, guard: () => Promise<boolean>): Promise<boolean> {
     let guarded = false;
-    this.#forgetEnded(); // a lock that is held for days may be guarded many times
+    // A lock that is held for days may be guarded by many transactions, one after another.
+    this.#forgetEnded();
     this.#transactions.add(isOpen);
     try {
       guarded = await guard();
@@ -155,8 +166,8 @@ export class GuardingTransactions {
   }
 
   /**
-   * Resolves when all transactions have ended, at the monotonic time `until`, or soon after
-   * `stopped()` is true.
+   * Resolves when all transactions that guard the lock have ended, or at the monotonic time
+   * `until`, or soon after `stopped()` has become true.
    */
   async ended(clock: Clock, until: number, stopped: () => boolean): Promise<void> {
     while (this.open && clock.now() < until && !stopped())

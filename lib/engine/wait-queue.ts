@@ -4,34 +4,41 @@ import type { Lease } from './lease.js';
 import type { WaitLimits } from '../options/module.settings.js';
 
 /**
- * Lets a holder release its lock to a waiter. Resolves to the lease that the waiter gets.
- * `unknown`: the release failed, and the store may still carry it out. Never rejects.
+ * Releases the lock of a holder in this process to a waiter. It resolves to the lease that the
+ * waiter gets, or to `unknown` if the release failed and the store may still carry it out. It
+ * never rejects.
  */
 export type TakeOver = (holder: Lease, outcome: LockOutcome) => Promise<Lease | 'refused' | 'unknown'>;
 
-/** The limit of `maxWaiters` that is reached. */
+/** The limit of the option `maxWaiters` that keeps a call from waiting. */
 export interface Full {
   option: keyof WaitLimits;
   limit: number;
 }
 
 /**
- * How often in a row a lock is released to a waiter of this process, before other processes
- * get a chance.
+ * How often in a row a lock may be released to a waiter of this process. After that, other
+ * processes get a chance.
  */
 const LONGEST_SERIES = 8;
 
 /** The longest time, in milliseconds, for which a process may keep re-acquiring a busy key. */
 const LONGEST_TURN = 2_000;
-/** The pause after that, in milliseconds, in which polling processes get a chance. */
+/**
+ * The pause of a process that has kept re-acquiring a key, in milliseconds. During the pause,
+ * polling processes get a chance.
+ */
 const REST = 50;
 
 /** The waiters of one key in this process, in the order of their arrival. */
 class WaitQueue {
   readonly waiters = new Set<Waiter>();
-  /** Since when, on the monotonic clock, this process has had the lock without a pause. */
+  /** The monotonic time since which this process has kept the lock without a pause. */
   turnSince: number | undefined;
-  /** How many calls wait. The others make one attempt, and can be aborted. */
+  /**
+   * How many calls wait for the key. A call that makes only one attempt does not wait, and is
+   * not counted.
+   */
   waiting = 0;
 
   get first(): Waiter | undefined {
@@ -40,8 +47,8 @@ class WaitQueue {
 }
 
 /**
- * The queues of all keys. Only the first waiter of a key makes attempts, and the others wait
- * for their turn, so that the load on the database does not grow with the waiters.
+ * The queues of all keys. Only the first waiter of a key makes attempts. The waiters behind it
+ * wait for their turn, so that more waiters do not mean more load on the database.
  */
 export class WaitQueues {
   readonly #queues = new Map<string, WaitQueue>();
@@ -54,8 +61,9 @@ export class WaitQueues {
   ) {}
 
   /**
-   * The limit that keeps one more call from waiting for the key, if there is one. The first
-   * call for a key does not count towards the total until it has made an attempt.
+   * Returns the limit that keeps one more call from waiting for the key, if a limit is
+   * reached. The first call for a key does not count towards the total before it has made its
+   * first attempt.
    */
   full(key: string): Full | undefined {
     const { perKey, total } = this.limits;
@@ -64,13 +72,16 @@ export class WaitQueues {
     return waiting > 0 && this.#waiting >= total ? { option: 'total', limit: total } : undefined;
   }
 
-  /** The limit that is exceeded now that the first call for a key has to wait. */
+  /**
+   * Returns the limit on all waiters, if the first call for a key exceeds it after a first
+   * attempt that did not get the lock.
+   */
   overfull(): Full | undefined {
     const { total } = this.limits;
     return this.#waiting > total ? { option: 'total', limit: total } : undefined;
   }
 
-  /** A waiter outside of the queues, for a call that makes one attempt. */
+  /** Makes a waiter outside of all queues, for a call that makes only one attempt. */
   aside(): Waiter {
     return new Waiter(this.clock, new WaitQueue(), () => {});
   }
@@ -92,8 +103,8 @@ export class WaitQueues {
   }
 
   /**
-   * Wakes up the first waiter of the key, which may be free; without a key, the first waiter
-   * of each key. Returns whether there is one.
+   * Wakes up the first waiter of a key that may be free; without a key, the first waiter of
+   * each key. Returns whether there is such a waiter.
    */
   wake(key?: string): boolean {
     const queues = key === undefined ? [...this.#queues.values()] : [this.#queues.get(key)];
@@ -102,9 +113,9 @@ export class WaitQueues {
   }
 
   /**
-   * Wakes up the first waiter of a key that a holder of this process has released. From time
-   * to time it does so after a pause. Otherwise processes that poll would never get a lock
-   * that this process always wants.
+   * Wakes up the first waiter of a key that a holder of this process has released. If this
+   * process has kept the key for long, the waiter is woken up after a pause: processes that
+   * poll would otherwise never get the lock.
    *
    * @param othersPoll whether waiters of other processes poll
    * @returns whether there is a waiter
@@ -127,28 +138,28 @@ export class WaitQueues {
   }
 
   /**
-   * Releases the lock to the first waiter; `undefined` when it is the turn of other
-   * processes.
+   * Returns the function that releases the lock to the first waiter; `undefined` if there is
+   * no waiter that can take it, or if it is the turn of other processes.
    */
   firstAfter({ storeKey, series }: Lease): TakeOver | undefined {
     return series < LONGEST_SERIES ? this.#queues.get(storeKey)?.first?.takeOver : undefined;
   }
 
-  /** @throws what the queues were closed with */
+  /** @throws the error that {@link close} got, if the queues were closed */
   assertOpen(): void {
     if (this.#closedWith) throw this.#closedWith;
   }
 
-  /** Ends all waits, also those to come, with this error. */
+  /** Ends all waits with this error. Waits that begin later end with it, too. */
   close(error: Error): void {
     this.#closedWith = error;
     for (const { waiters } of this.#queues.values()) for (const waiter of waiters) waiter.fail(error);
   }
 }
 
-/** A call that waits for a key, in the queue of that key. */
+/** One call in the queue of a key. */
 export class Waiter {
-  /** Lets a holder release its lock to this waiter; `undefined` while that is not possible. */
+  /** Releases the lock of a holder to this waiter; `undefined` while that is not possible. */
   takeOver: TakeOver | undefined;
   #proceed: (() => void) | undefined;
   #woken = false;
@@ -178,14 +189,19 @@ export class Waiter {
     this.#wakeOnFailure?.();
   }
 
-  /** Notes that another process has the lock, or had it just now. */
+  /**
+   * Notes that another process has the lock, or has just had it: the turn of this process has
+   * ended.
+   */
   heldElsewhere(): void {
     this.queue.turnSince = undefined;
   }
 
   /**
-   * @param won whether the call got the lock: then the next waiter need not make an attempt
-   * at once
+   * Removes the waiter from its queue.
+   *
+   * @param won whether the call got the lock. If it did, the next waiter becomes the first,
+   * but need not make an attempt at once
    */
   leave(won: boolean): void {
     const wasFirst = this.first;
@@ -196,21 +212,22 @@ export class Waiter {
     else this.queue.first?.wake();
   }
 
-  /** Lets the waiter check whether it is the first. */
+  /** Ends the present pause of the waiter, so that it checks whether it is the first now. */
   proceed(): void {
     this.#proceed?.();
   }
 
-  /** Resolves when this waiter is the first, or at the monotonic time `until`. */
+  /** Resolves when this waiter has become the first, or at the monotonic time `until`. */
   async turn(until: number): Promise<void> {
     while (!this.first && this.clock.now() < until) await this.#sleep(until - this.clock.now());
   }
 
   /**
-   * Resolves after `ms`, or when the waiter is woken up, also if that was since the last call
-   * of `attempting`. Resolves to a lease if a holder released the lock to this waiter.
+   * Resolves after `ms`, or when the waiter is woken up. If it was woken up since the last
+   * call of `attempting`, that is at once. Resolves to a lease if a holder released the lock
+   * to this waiter.
    *
-   * @param takeOver how a holder does that; `undefined` when it cannot
+   * @param takeOver releases the lock to this waiter; `undefined` if no holder can do that
    */
   async pause(ms: number, takeOver?: TakeOver): Promise<Lease | undefined> {
     if (this.#woken) return undefined;
@@ -226,7 +243,8 @@ export class Waiter {
       });
     try {
       await this.#sleep(ms);
-      // The pause may end before the holder has released the lock to this waiter.
+      // A holder may be releasing the lock to this waiter when the pause ends, so await the
+      // result.
       const taken = takingOver && (await this.orFailure(takingOver));
       return typeof taken === 'string' ? undefined : taken;
     } finally {
@@ -235,10 +253,10 @@ export class Waiter {
   }
 
   /**
-   * Notes that an attempt begins. A wake-up that comes later is kept, since it may be about a
-   * release that the attempt has not seen.
+   * Notes that an attempt begins. A wake-up that comes during the attempt is remembered, since
+   * it may be about a release that came too late for the attempt.
    *
-   * @throws the error that ended this wait
+   * @throws the error that ended this wait, if it has ended
    */
   attempting(): void {
     this.#woken = false;
@@ -265,7 +283,7 @@ export class Waiter {
         if (this.#failure) reject(this.#failure.error);
         else resolve();
       };
-      // A wait is work to be done: its timer keeps the process alive.
+      // The call is work to be done, so the timer of its wait keeps the process alive.
       const timer = ms === Infinity ? undefined : this.clock.after(ms, end, true);
       this.#proceed = end;
       if (this.#failure) end();

@@ -39,7 +39,7 @@ describe('a loss', () => {
       { key: 'key', job: undefined, fencingToken: lock.fencingToken, heldFor: 300, error },
     ]);
     expect(warnings(log)).toEqual([
-      `${error.message} The work under it goes on unless it looks at lock.held or lock.signal.`,
+      `${error.message} The work under the lock goes on unless it checks lock.held or lock.signal.`,
     ]);
 
     await core.clock.advance(60_000);

@@ -270,7 +270,7 @@ describe('renewal in outages', () => {
       expect(of('lost')).toEqual([]);
       expect(of('renewFailed').length).toBeGreaterThan(0);
       expect(of('renewFailed')[0]).toMatchObject({ key: 'key', error: { name: 'LockStoreError' } });
-      expect(warnings(log)[0]).toMatch(/^Lock "key" could not be renewed, and is tried again: /);
+      expect(warnings(log)[0]).toMatch(/^Lock "key" could not be renewed; the renewal is tried again: /);
       expect(await lock.release()).toBe(true);
     },
   );
