@@ -53,8 +53,8 @@ for (const { name, open } of stores) {
     let opened: Opened;
     let store: ThreeMethods;
     const [owner, other] = [randomUUID(), randomUUID()];
-    // 500 characters of every width in UTF-8. The other key differs only in the last
-    // character.
+    // A key of 500 characters, with characters of one to four bytes in UTF-8. The second key
+    // differs only in its last character.
     const start = Array.from(`report:${randomUUID()}:${'aé漢😀 %_\'"\\'.repeat(60)}`)
       .slice(0, 499)
       .join('');
@@ -82,7 +82,8 @@ for (const { name, open } of stores) {
 
       const second = await store.acquire(key, other, 1);
       expect(second.fencingToken).toBeGreaterThan(first.fencingToken ?? Infinity);
-      // The lease lasts a millisecond. The grant to another owner proves that it has expired.
+      // The other owner's lease lasts a millisecond. A grant to another owner proves that it
+      // has expired.
       const third = await untilAcquired(store, key, owner);
       expect(await store.renew(key, other, 30 * DAYS)).toBe(false);
       expect(await store.release(key, other)).toBe(false);

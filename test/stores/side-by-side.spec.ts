@@ -14,14 +14,14 @@ describe('stores side by side', () => {
       limit,
     );
 
-  it('each store fails alone, also when another one hangs', async () => {
+  it('each store passes or fails for itself, even if another store hangs', async () => {
     const sideBySide = stores(20);
     await expect(sideBySide.keeps('good', 'rule')).resolves.toBeUndefined();
     await expect(sideBySide.keeps('bad', 'rule')).rejects.toThrow('broken');
     await expect(sideBySide.keeps('hanging', 'rule')).rejects.toThrow('It did not end within 20 ms.');
   });
 
-  it('a case that a store does not have fails', async () => {
+  it('a test of a case that its store does not have fails', async () => {
     await expect(stores(20).keeps('without', 'rule')).rejects.toThrow('without has no rule "rule".');
   });
 });

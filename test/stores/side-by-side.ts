@@ -2,14 +2,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ConformanceCase } from '../../lib/testing/index.js';
 
 /**
- * Milliseconds that a case may take on one store. This is less than the limit of a test, so
- * that a store that hangs fails alone.
+ * The milliseconds that a case may take on one store. The time limit of a test is longer, so
+ * that a store that hangs fails only its own test.
  */
 const LIMIT = 120_000;
 
 /**
- * Runs the same case on several stores at the same time, because a case mostly waits for
- * leases to expire. Each store has a test of its own, which fails alone.
+ * Runs a case on several stores at the same time, because a case mostly waits for leases to
+ * expire. Each store has a test of its own.
  */
 export class SideBySide {
   readonly #runs = new Map<string, Map<string, Promise<void>>>();
@@ -20,7 +20,10 @@ export class SideBySide {
     private readonly limit = LIMIT,
   ) {}
 
-  /** Runs the case on all stores once, and rejects when this store fails it. */
+  /**
+   * Runs the case on all stores, unless it has run already. Rejects if this store fails the
+   * case.
+   */
   async keeps(store: string, rule: string): Promise<void> {
     const runs = this.#runs.get(rule) ?? this.#start(rule);
     await Promise.allSettled(runs.values());

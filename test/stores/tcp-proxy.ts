@@ -12,7 +12,10 @@ function fatalMessage(...fields: string[]): Buffer {
   return Buffer.concat([head, body]);
 }
 
-/** Forwards the traffic between a driver and its server, and fails on demand. */
+/**
+ * Forwards the traffic between a driver and its server, and breaks connections when a test
+ * says so.
+ */
 export class TcpProxy {
   private readonly sockets = new Set<Socket>();
   private silent = false;
@@ -29,6 +32,8 @@ export class TcpProxy {
   ) {}
 
   /**
+   * @param at the port to listen on: with the port of a closed proxy, the server seems to be
+   * back
    * @param at the port to listen on; on the port of a closed proxy, the server seems to come
    * back
    */
@@ -45,16 +50,13 @@ export class TcpProxy {
     return proxy;
   }
 
-  /**
-   * From now on, nothing passes through any connection, or through the nth. No connection is
-   * closed.
-   */
+  /** Stops forwarding on all connections, or on the nth, without closing a connection. */
   blackHole(nth?: number): void {
     if (nth === undefined) this.silent = true;
     else this.holes.add(nth);
   }
 
-  /** Refuses further connections. */
+  /** Refuses all new connections from now on. */
   refuse(): void {
     this.refusing = true;
   }
@@ -71,16 +73,16 @@ export class TcpProxy {
   }
 
   /**
-   * Forwards the nth request that contains this text, and closes the connection instead of
-   * forwarding the answer.
+   * Forwards the nth request that contains this text, but closes the connection before the
+   * answer.
    */
   cutAfter(text: string, nth = 1): void {
     this.cutAt = { text, times: nth };
   }
 
   /**
-   * Ends the next PostgreSQL session in its first packet, as a server does that is shutting
-   * down.
+   * Ends the next PostgreSQL session with its first packet, as a server that is shutting down
+   * does.
    */
   endNextSession(): void {
     this.endsNext = true;

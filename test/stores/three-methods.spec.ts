@@ -10,12 +10,15 @@ import { lockStoreConformance, type ConformanceOptions } from '../../lib/testing
 
 const LONGEST = Number.MAX_SAFE_INTEGER;
 
-/** The three methods of `@nestjs/locks`. They ignore requests, and show no holder. */
+/**
+ * A store with only the three methods of `@nestjs/locks`. It ignores the options of an
+ * acquisition, and does not show holders.
+ */
 class ThreeMethods implements LockStore {
   readonly #leases = new Map<string, { owner: string; until: number }>();
   #token = 0;
 
-  /** @param refusal the result for a held key */
+  /** @param refusal what `acquire()` returns for a held key */
   constructor(private readonly refusal: LockAcquireResult) {}
 
   async acquire(key: string, owner: string, ttl: number): Promise<LockAcquireResult> {
@@ -81,12 +84,15 @@ describe.each<[string, LockAcquireResult]>([
 
 const inAnyCase = new Set(examine({ acquired: false }, { without: [...OPTIONAL] }).map(({ name }) => name));
 
-it.each(OPTIONAL)('E11 an error names the missing entry %s of `without`', async (part) => {
-  const without = OPTIONAL.filter((one) => one !== part);
-  const cases = examine({ acquired: false }, { without, patience: 100 });
-  const ofPart = part === 'holder' ? cases.slice(0, 5) : cases.filter(({ name }) => !inAnyCase.has(name));
-  const failures: string[] = [];
-  for (const { run } of ofPart) await run().catch((error: Error) => failures.push(error.message));
-  expect(failures).not.toEqual([]);
-  for (const failure of failures) expect(failure).toContain(`without: ["${part}"]`);
-});
+it.each(OPTIONAL)(
+  'E11 if the entry %s is missing in `without`, the suite fails, and each error names the entry',
+  async (part) => {
+    const without = OPTIONAL.filter((one) => one !== part);
+    const cases = examine({ acquired: false }, { without, patience: 100 });
+    const ofPart = part === 'holder' ? cases.slice(0, 5) : cases.filter(({ name }) => !inAnyCase.has(name));
+    const failures: string[] = [];
+    for (const { run } of ofPart) await run().catch((error: Error) => failures.push(error.message));
+    expect(failures).not.toEqual([]);
+    for (const failure of failures) expect(failure).toContain(`without: ["${part}"]`);
+  },
+);

@@ -29,7 +29,7 @@ if (mongodbIsSelected())
     beforeEach(() => void (key = newKey()));
     afterAll(() => fixture.dispose());
 
-    /** Gives the key to the thief, as if its lease had expired. */
+    /** Ends the holder's lease, and gives the key to the thief. */
     async function steal(): Promise<void> {
       await thief.forceRelease(key);
       tokenOf(await thief.acquire(key, 'thief', 60_000));
@@ -48,7 +48,7 @@ if (mongodbIsSelected())
       expect((await service.admin.inspect(key)).state).toBe('free');
     });
 
-    it('B91 a holder that lost its lock never commits, but would do so without the guard', async () => {
+    it('B91 a holder that has lost its lock never commits, but would commit without the guard', async () => {
       const lock = await service.acquire(key);
       const late = lock.transaction(async (session: ClientSession) => {
         await writes.insertOne({ key }, { session });
@@ -57,7 +57,7 @@ if (mongodbIsSelected())
       await expect(late).rejects.toThrow(LockLostError);
       expect(await written()).toBe(0);
 
-      // Repeats the theft without the guard.
+      // Repeats the theft in a transaction without the guard, which commits.
       const owner = 'victim';
       await thief.forceRelease(key);
       tokenOf(await store.acquire(key, owner, 60_000));
@@ -77,7 +77,7 @@ if (mongodbIsSelected())
         expect(await store.guard(session, key, 'holder', token)).toBe(true);
         stealing = untilAcquired(thief).then(() => order.push('stolen'));
         const { now } = await writes.db.command({ hello: 1 }).then(({ localTime }) => ({ now: localTime }));
-        // The lease has expired by now, and the thief has tried.
+        // At this moment the lease has expired, and the thief has tried to acquire the key.
         await clockAt(new Date(now.getTime() + 600));
         order.push('commit');
       });
@@ -86,9 +86,10 @@ if (mongodbIsSelected())
       expect(await written()).toBe(1);
     });
 
-    it('B91 the guard refuses an expired lease, whether the key was taken or not', async () => {
+    it('B91 the guard refuses an expired lease, whether another process has acquired the key or not', async () => {
       const token = tokenOf(await store.acquire(key, 'holder', 200));
-      await thief.acquire(key, 'other', 100); // This attempt is refused.
+      // This attempt is refused, because the holder's lease has not expired yet.
+      await thief.acquire(key, 'other', 100);
       await clockAt(new Date(Date.now() + 400));
       expect(await store.transaction((session) => store.guard(session, key, 'holder', token))).toBe(false);
     });
@@ -112,7 +113,7 @@ if (mongodbIsSelected())
         lock.transaction(async (session: ClientSession) => {
           runs++;
           const { n } = await writes.findOne({ _id: counter }, { session });
-          // a write outside of the transaction
+          // This write is outside of the transaction, and makes the transaction run again.
           if (runs === 1) await writes.updateOne({ _id: counter }, { $inc: { n: 10 } });
           await writes.updateOne({ _id: counter }, { $set: { n: n + 1 } }, { session });
         }),
@@ -121,7 +122,7 @@ if (mongodbIsSelected())
       expect(await writes.findOne({ _id: counter })).toMatchObject({ n: 11 });
     });
 
-    it('B91 the work runs again when a late renewal has changed the lock meanwhile', async () => {
+    it('B91 the work runs again when a late renewal has changed the lock during the transaction', async () => {
       const lock = await service.acquire(key);
       let runs = 0;
       await lock.transaction(async (session: ClientSession) => {
@@ -169,7 +170,7 @@ if (mongodbIsSelected())
       await lock.release();
     });
 
-    it('B27 the error of a failed commit says that it may have been carried out', async () => {
+    it('B27 the error of a failed commit says that the server may have carried out the commit', async () => {
       const appName = newKey();
       const unsure = new MongoLockStore(await fixture.collection({ appName }, MongoClient));
       await unsure.prepare();
@@ -209,7 +210,7 @@ if (mongodbIsSelected())
       await lock.release();
     });
 
-    it('B91 a guard in a transaction of the application fails after a renewal, and names the next step', async () => {
+    it('B91 a guard in a transaction of the application fails after a renewal of the lock, and its error names the next step', async () => {
       const lock = await service.acquire(key);
       const session = writes.db.client.startSession();
       await session.withTransaction(async () => {
@@ -257,7 +258,7 @@ if (mongodbIsSelected())
       }
     }
 
-    /** Resolves when the server's clock has reached this moment. */
+    /** Resolves when the server's clock has reached the given moment. */
     async function clockAt(moment: Date): Promise<void> {
       for (;;) {
         const { localTime } = await writes.db.command({ hello: 1 });

@@ -10,8 +10,8 @@ import { SideBySide } from '../side-by-side.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 
 /**
- * One client for each database. The pool of mysql2 with promises wraps the same connections as
- * the pool with callbacks.
+ * One client for each database: the pool of mysql2 with promises sends everything through the
+ * same connections as the pool with callbacks.
  */
 const kinds = {
   sqlite: betterSqlite3,

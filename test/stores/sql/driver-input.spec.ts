@@ -20,7 +20,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true });
 });
 
-// Pools open no connection before they are used.
+// None of these pools opens a connection, because the tests send nothing.
 const clients = {
   'a pool of pg': kept(new Pool()),
   'a client of pg': new Client(),
@@ -131,7 +131,7 @@ describe('descriptions and limits of fromMysql2()', () => {
     ['options', { host: 'a', port: 1, password: 'secret', database: 'd' }, 'mysql at a:1, database d'],
     ['a socket', { socketPath: '/run/my', database: 'd' }, 'mysql at /run/my:3306, database d'],
   ])(
-    'B90 fromMysql2() describes a server given by %s without a secret, and takes its database as the schema',
+    'B90 fromMysql2() describes a server given by %s without a secret, and its database becomes the schema',
     (_, options, description) => {
       for (const create of [createPool, createPromisePool]) {
         const executor = fromMysql2(kept(create(options as never)) as never);
@@ -165,7 +165,7 @@ describe('files of fromBetterSqlite3()', () => {
     expect(refusalOf(() => fromBetterSqlite3(new Database(file, { readonly: true })))).toContain('read-only');
   });
 
-  it('B90 the store keeps its file after the process has changed its folder', async () => {
+  it('B90 the store still uses the same file after the process has changed its working directory', async () => {
     const before = process.cwd();
     process.chdir(folder);
     try {

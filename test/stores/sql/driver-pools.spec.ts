@@ -12,7 +12,7 @@ import { targetsAmong } from '../typeorm/fixture.js';
 
 const TTL = 60_000;
 
-/** The clients of each database. */
+/** The kinds of client that this spec tests on each database. */
 const kinds: Record<string, ClientKind[]> = {
   postgres: [pg],
   mariadb: [mysql2Promise],
@@ -24,7 +24,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
     const postgres = target.name === 'postgres';
     let database: Target;
     let client: TestClient;
-    /** The client of another process. */
+    /** A client that stands for another process. */
     let admin: TestClient;
     let store: SqlLockStore<any>;
     let key: string;
@@ -35,7 +35,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
     });
     beforeEach(async () => {
       client = await kind.open(database, 3);
-      // The application has no listener for errors of its pool.
+      // Removes the test client's listener, because an application may have no listener for
+      // errors of its pool.
       (client.notTransactions['the pool'] as EventEmitter).removeAllListeners('error');
       store = new SqlLockStore(client.executor());
       token = tokenOf(await store.acquire((key = newKey()), 'owner', TTL));
@@ -74,7 +75,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         await client.transaction(async (two) => void sessions.add(await session(two)));
       });
       for (const id of sessions) await kill(id);
-      // The operation may get a connection before its end is known here.
+      // An operation may get an ended connection before this process knows that the connection
+      // has ended.
       let renewed: boolean | undefined;
       while (renewed === undefined)
         renewed = await store.renew(key, 'owner', TTL).catch((error: unknown) => {
@@ -84,7 +86,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       expect(renewed).toBe(true);
     });
 
-    it('B91 lock.transaction() fails as transient when the server ends its session, and writes nothing', async () => {
+    it('B91 lock.transaction() fails with a transient error when the server ends its session, and writes nothing', async () => {
       const failing = store.transaction(async (transaction: unknown) => {
         await kill(await session(transaction));
         await client.query('SELECT 1', transaction);
@@ -112,7 +114,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       await late.close();
     });
 
-    it('B91 lock.transaction() refuses that its work releases the connection', async () => {
+    it('B91 lock.transaction() fails if its work releases the connection', async () => {
       const releasing = store.transaction(async (transaction: any) => transaction.release());
       await expect(releasing).rejects.toMatchObject({
         name: 'LockError',
@@ -135,7 +137,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       );
     });
 
-    it('B91 a guard in a transaction whose connection has ended is a transient failure', async () => {
+    it('B91 a guard in a transaction whose connection has ended fails with a transient error', async () => {
       let guarding: unknown;
       await client
         .transaction(async (transaction) => {
@@ -190,7 +192,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         await pool.end();
       });
     } else {
-      it('B91 without autocommit, a guard is in the transaction that the next statement begins', async () => {
+      it('B91 without autocommit, a guard belongs to the transaction that the next statement begins', async () => {
         await client.transaction(async (transaction) => {
           await client.query('COMMIT', transaction);
           await client.query('SET autocommit = 0', transaction);
@@ -211,12 +213,12 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         }
         await client.transaction(async (transaction) => {
           const { connection = transaction } = transaction;
-          // One of the listeners belongs to the pool.
+          // The pool has one of these listeners itself.
           expect(connection.listenerCount('error')).toBeLessThanOrEqual(2);
         });
       });
 
-      it('B90 watching a transaction ends with it, and leaves the connection unchanged', async () => {
+      it('B90 the store watches a transaction until it ends, and leaves the connection as it was', async () => {
         await client.transaction(async (transaction) => {
           const { connection = transaction } = transaction;
           const before = connection.addCommand;
@@ -237,7 +239,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         await client.query('SELECT 1', transaction);
         isOpen = store.watchTransaction(transaction);
         transaction.release();
-        transaction.release = () => undefined; // The fixture releases the connection too.
+        // The fixture will release the connection too, which must have no effect.
+        transaction.release = () => undefined;
         expect(isOpen()).toBe(false);
       });
     });

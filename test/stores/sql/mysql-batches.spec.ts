@@ -32,7 +32,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       await fixture.dispose();
     });
 
-    /** A session of its own, with these settings. */
+    /** Opens a connection of its own with these options, and runs the statements on it. */
     async function session(settings: object = {}, ...statements: string[]): Promise<Run> {
       const { port, host, username, password, database } = fixture.target.options as any;
       const pool = createPool({ host, port, user: username, password, database, ...settings });
@@ -44,7 +44,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       return run;
     }
 
-    /** Requests for these keys, in their order. */
+    /** Returns acquisitions of these keys by one owner, in the order of the keys. */
     function requests(keys: readonly string[], owner: string, label = 'me'): SqlAcquireRequest[] {
       return keys.map((key) => ({
         ...leaseRequestOf(key, `${owner}-${key}`, TTL, { label }),
@@ -102,7 +102,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
     );
 
     it.each(['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'])(
-      'B93 a batch at %s refuses a guarded key, a locked row and held keys, and grants all others',
+      'B93 a batch at %s refuses a guarded key, a key with a locked row and held keys, and grants all others',
       async (level) => {
         const run = await session({}, `SET SESSION TRANSACTION ISOLATION LEVEL ${level}`);
         const [lead = '', guarded = '', locked = '', held = '', late = ''] = newKeys(5);
@@ -129,14 +129,14 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       },
     );
 
-    it('B93 outcomes that a replica does not show yet are left open, and never reported as refused', async () => {
+    it('B93 if a replica does not show an outcome yet, the outcome is left open and never reported as refused', async () => {
       const writer = await session();
       const held = await session({}, 'BEGIN');
       const keys = newKeys(4);
       const [first = '', second = '', third = '', missing = ''] = keys;
       await batches.acquire(writer, requests(keys.slice(0, 3), 'before'), ignore);
       await batches.release(writer, releases([second, third], 'before'));
-      // The replica stops here.
+      // This snapshot stands for a replica that is behind: later writes do not show in it.
       const replica = await session({}, 'START TRANSACTION WITH CONSISTENT SNAPSHOT');
       const proxied: Run = (sql, values) => (/^\s*SELECT/.test(sql) ? replica : writer)(sql, values);
 
@@ -156,7 +156,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(all.every((result) => result?.acquired)).toBe(true);
     });
 
-    it('B93 an expired lease is not released, and the other leases of its batch are', async () => {
+    it('B93 an expired lease is not released, but the other leases of its batch are released', async () => {
       const run = await session();
       const keys = newKeys(3);
       const [, ended = ''] = keys;
@@ -170,7 +170,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(await batches.release(run, releases([ended], 'thief'))).toEqual(['done']);
     });
 
-    it('B93 releases that the server does not confirm are repeated as perhaps done', async () => {
+    it('B93 a release that the server does not confirm is reported as doubtful', async () => {
       const run = await session();
       const keys = newKeys(2);
       await batches.acquire(run, requests(keys.slice(0, 1), 'me'), ignore);
@@ -179,7 +179,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(await batches.release(refusing, releases(keys, 'me'))).toEqual(['doubtful', 'doubtful']);
     });
 
-    it('B93 keys with a row do not wait for another session that inserts a key of the batch', async () => {
+    it('B93 keys that have a row do not wait while another session inserts a new key of the same batch', async () => {
       const run = await session();
       const keys = newKeys(3);
       await batches.acquire(run, requests(keys.slice(0, 1), 'me'), ignore);
@@ -197,7 +197,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect((await all)[0]).toEqual(granted);
     });
 
-    it('B93 a batch refuses a held lock to its own owner, and leaves open a token ahead of the clock', async () => {
+    it('B93 a batch refuses a held key even to its own owner, and gives no result for a key whose token is ahead of the clock', async () => {
       const run = await session();
       const keys = newKeys(3);
       const [own = '', ahead = '', free = ''] = keys;
@@ -212,7 +212,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
       expect(await batches.release(run, releases([free], 'me'))).toEqual(['done']);
     });
 
-    it('B83 a session whose clock was set grants, refuses and releases nothing', async () => {
+    it('B83 a session with a clock that the application has set grants, refuses and releases nothing', async () => {
       const run = await session();
       const set = await session({}, "SET timestamp = UNIX_TIMESTAMP('2000-01-01')");
       const keys = newKeys(3);

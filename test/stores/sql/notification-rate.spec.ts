@@ -5,12 +5,12 @@ import {
   NotificationRate,
 } from '../../../lib/stores/sql/postgres/notification-rate.js';
 
-/** A rate with a clock that the test sets. */
+/** Returns a rate whose clock the test sets. */
 function rateBy(clock: { now: number }): NotificationRate {
   return new NotificationRate(() => clock.now);
 }
 
-it('B17 a process that is notified at the highest rate stays in wake-ups', () => {
+it('B17 a process that gets notifications at the highest allowed rate keeps using wake-ups', () => {
   const clock = { now: 0 };
   const rate = rateBy(clock);
   for (let n = 0; n < 5 * LONGEST_BURST; n++) {
@@ -20,7 +20,7 @@ it('B17 a process that is notified at the highest rate stays in wake-ups', () =>
   }
 });
 
-it('B17 a process that is notified at twice the highest rate leaves wake-ups after some seconds', () => {
+it('B17 a process that gets notifications at twice the highest allowed rate stops using wake-ups after some seconds', () => {
   const clock = { now: 0 };
   const rate = rateBy(clock);
   let received = 0;
@@ -32,7 +32,7 @@ it('B17 a process that is notified at twice the highest rate leaves wake-ups aft
   expect(received).toBeLessThan(3 * LONGEST_BURST);
 });
 
-it('B17 a process takes part in wake-ups again when the rate has fallen', () => {
+it('B17 a process uses wake-ups again after the rate of notifications has fallen', () => {
   const clock = { now: 0 };
   const rate = rateBy(clock);
   for (let n = 0; n < LONGEST_BURST; n++) rate.received();

@@ -14,8 +14,8 @@ export function conform(client: ClientName): void {
       });
       afterAll(() => fixture.dispose());
 
-      // MariaDB lists its session locks when it is started for that, which looking.spec.ts
-      // tests.
+      // MariaDB lists session locks only if its performance schema is switched on, which
+      // looking.spec.ts tests.
       const tells = target.name === 'postgres' || target.name === 'mysql';
       const rules = lockStoreConformance(
         () => sessionStoreOver(client, fixture.application, { maxConnections: 40 }),

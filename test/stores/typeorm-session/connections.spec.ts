@@ -7,10 +7,10 @@ import { TcpProxy } from '../tcp-proxy.js';
 import { CLIENTS } from '../typeorm/fixture.js';
 import { SessionFixture, sessionStoreOver, sessionTargets } from './fixture.js';
 
-const TTL = 30_000; // Session locks ignore the ttl.
+const TTL = 30_000; // Session locks ignore the ttl, because they have no lease.
 
-// Jest fails a test in which a promise is rejected without a handler. Late errors of lost
-// connections would show here.
+// If a lost connection reported an error after its test, Jest would fail the test: it finds
+// promises that reject without a handler.
 for (const target of sessionTargets())
   describe.each(CLIENTS)(`connections of session locks on ${target.name} over %s`, (client) => {
     let fixture: SessionFixture;
@@ -61,7 +61,7 @@ for (const target of sessionTargets())
       await fixture.waiting(key);
       proxy.blackHole();
       expect(await waiting).toMatchObject({ name: 'LockStoreError', transient: true });
-      await dispose(); // The server notices the end of the connection now.
+      await dispose(); // The test ends the connection, which the server notices now.
       await fixture.waiting(key, 0);
       expect(await other.release(key, 'owner')).toBe(true);
       tokenOf(await other.acquire(key, 'next', TTL));
@@ -76,12 +76,12 @@ for (const target of sessionTargets())
       expect(await lost).toMatchObject({ key, owner: 'owner' });
       expect(await store.renew(key, 'owner', TTL)).toBe(false);
       expect(await store.release(key, 'owner')).toBe(false);
-      // One connection asks the server to end the session.
+      // At most one new connection: it tells the server to end the session.
       expect(proxy.accepted - accepted).toBeLessThanOrEqual(1);
       await dispose();
     });
 
-    it('B20 a store whose connections are all in use throws at once, or waits for a connection', async () => {
+    it('B20 a store whose connections are all in use rejects a call without a wait, and lets other calls wait for a connection', async () => {
       const strict = await fixture.store({ maxConnections: 2, whenFull: 'throw' });
       const patient = await fixture.store({ maxConnections: 2 });
       const keys = [newKey(), newKey()] as const;
@@ -101,7 +101,7 @@ for (const target of sessionTargets())
     });
 
     if (target.name === 'postgres')
-      it('B18 a lock that is granted just as the wait ends is released again', async () => {
+      it('B18 a key that the server grants just when the wait has ended is released again', async () => {
         const [key, store, other] = [newKey(), await fixture.store(), await fixture.store()];
         tokenOf(await other.acquire(key, 'owner', TTL));
         const wait = 300;
@@ -111,7 +111,8 @@ for (const target of sessionTargets())
           `SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND NOT granted`,
         );
         process.kill(pid, 'SIGSTOP');
-        // The wait ends while the session is stopped, and the key is granted to it afterwards.
+        // The call gives up while the session is stopped; the server grants the key to the
+        // stopped session afterwards.
         await sleep(2 * wait);
         await other.release(key, 'owner');
         process.kill(pid, 'SIGCONT');
@@ -120,7 +121,7 @@ for (const target of sessionTargets())
         await other.release(key, 'next');
       });
 
-    it('B57 time limits that the application sets for its own statements end no wait', async () => {
+    it('B57 time limits that the application sets for its own statements do not end the wait for a key', async () => {
       const limits = fixture.postgres
         ? {
             extra: {
@@ -147,7 +148,8 @@ for (const target of sessionTargets())
       const store = await fixture.store();
       const key = newKey();
       const runner = fixture.application.createQueryRunner();
-      await runner.startTransaction(); // This uses the only connection of the pool.
+      // This transaction uses the only connection of the application's pool.
+      await runner.startTransaction();
       tokenOf(await store.acquire(key, 'owner', TTL));
       expect((await store.acquire(key, 'other', TTL)).acquired).toBe(false);
       expect(await store.renew(key, 'owner', TTL)).toBe(true);

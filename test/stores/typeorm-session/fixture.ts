@@ -34,7 +34,8 @@ export class SessionFixture {
     client: ClientName = 'TypeORM',
   ): Promise<SessionFixture> {
     const opened = await target.open();
-    // The application's own pool has a single connection, which the locks do not need.
+    // The pool of the application has a single connection, because the locks open connections
+    // of their own.
     return new SessionFixture(
       opened,
       await new DataSource({ ...opened.options, poolSize: 1 } as DataSourceOptions).initialize(),
@@ -50,7 +51,7 @@ export class SessionFixture {
     return this.options.type === 'postgres';
   }
 
-  /** A store on the application's DataSource. */
+  /** Opens a store on the application's DataSource. */
   async store(options: TypeOrmSessionLockStoreOptions = {}): Promise<SessionLockStore> {
     const store = sessionStoreOver(this.client, this.application, options);
     this.stores.push(store);
@@ -58,7 +59,10 @@ export class SessionFixture {
     return store;
   }
 
-  /** The ids of the sessions in the database, without those of the application's own pool. */
+  /**
+   * Returns the ids of all sessions in the database, except those of the application's own
+   * pool.
+   */
   async sessions(): Promise<string[]> {
     const rows: { id: string }[] = await this.application.query(
       this.postgres
@@ -69,8 +73,8 @@ export class SessionFixture {
   }
 
   /**
-   * The id of the session that holds a key. The name of the key on the server must not change
-   * from one version to the next.
+   * Returns the id of the session that holds a key. The server's name for the key must stay
+   * the same in all versions of the library.
    */
   async holder(key: string): Promise<string | undefined> {
     const [row]: { id: string | null }[] = await this.application.query(
@@ -81,7 +85,7 @@ export class SessionFixture {
     return row?.id ?? undefined;
   }
 
-  /** Resolves when this many sessions wait on the server for a key. */
+  /** Resolves when this many sessions wait for a key on the server. */
   async waiting(key: string, count = 1): Promise<void> {
     for (;;) {
       const rows: object[] = await this.application.query(

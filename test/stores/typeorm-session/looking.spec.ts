@@ -13,7 +13,7 @@ import { SessionFixture } from './fixture.js';
 
 type Opened = Pick<Target, 'options' | 'dispose'>;
 
-/** MariaDB lists session locks only when it is started for that. */
+/** MariaDB lists session locks only if its performance schema is switched on. */
 const tellingMariadb = {
   name: 'mariadb with performance_schema',
   async open(): Promise<Opened> {
@@ -73,7 +73,8 @@ for (const target of telling)
         state: 'held',
         holder: { label: 'api-7:42' },
       });
-      await lock.extend(); // The list is the same after a statement of the heartbeat.
+      // extend() sends a statement of the heartbeat, which must not change the list.
+      await lock.extend();
       expect((await locks.admin.list()).locks).toEqual(listed);
       await lock.release();
       await waiting;
@@ -89,8 +90,9 @@ for (const target of telling)
       await lock.release();
     });
 
-    it('B70 session locks of the application itself are not listed', async () => {
-      // The pool has one connection, so both statements run on it.
+    it('B70 session locks that the application acquires with its own SQL are not listed', async () => {
+      // The pool of the application has one connection, so that both statements run in the
+      // same session.
       const { application } = fixture;
       await application.query(fixture.postgres ? 'SELECT pg_advisory_lock(42)' : `SELECT GET_LOCK('42', 0)`);
       expect(await locks.admin.list()).toEqual({ locks: [] });
@@ -100,7 +102,7 @@ for (const target of telling)
     });
 
     if (target.name === 'postgres')
-      it('B70 hidden locks of another role are an error, unless their prefix is another', async () => {
+      it('B70 a list fails if it hides locks of another role, unless those locks have another prefix', async () => {
         const { application, options } = fixture;
         const role = `reader_${process.pid}`;
         await application.query(`CREATE ROLE ${role} LOGIN PASSWORD 'secret'`);
@@ -129,7 +131,7 @@ for (const target of telling)
       });
 
     if (target !== tellingMariadb) return;
-    // The conformance of the other servers is in conformance.spec.ts.
+    // conformance.spec.ts runs the conformance suite on the other servers.
     const options = { maxConnections: 40 };
     for (const { name, run } of lockStoreConformance(
       () => new TypeOrmSessionLockStore(fixture.application, options),
@@ -146,7 +148,7 @@ for (const target of targetsAmong('mariadb', 'mysql56'))
     });
     afterAll(() => fixture.dispose());
 
-    it('B70 listing fails with an error that names the next step', async () => {
+    it('B70 the list of locks fails with an error that names the next step', async () => {
       const store = await fixture.store();
       const what =
         target.name === 'mariadb'

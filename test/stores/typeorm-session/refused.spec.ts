@@ -8,7 +8,10 @@ import { sqlTargets, type Target } from '../../servers/targets.js';
 import { targetsAmong } from '../typeorm/fixture.js';
 import { newKey, tokenOf } from '../keys.js';
 
-/** Starts a session store on a DataSource with these options, and returns its error. */
+/**
+ * Starts a session store on a DataSource with these options, and returns the error of the
+ * start.
+ */
 async function startOn(options: DataSourceOptions, storeOptions = {}): Promise<unknown> {
   const application = await new DataSource(options).initialize();
   const store = new TypeOrmSessionLockStore(application, storeOptions);

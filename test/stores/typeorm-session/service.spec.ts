@@ -11,7 +11,10 @@ import {
 import { newKey } from '../keys.js';
 import { SessionFixture, sessionTargets } from './fixture.js';
 
-/** The store gives up after 5 s when the server does not end a session. */
+/**
+ * In milliseconds: the store gives up after 5 s when the server does not end a session, so a
+ * faster test shows that the session has ended.
+ */
 const SHORTER_THAN_ENDING = 4_500;
 
 for (const target of sessionTargets())
@@ -84,7 +87,7 @@ for (const target of sessionTargets())
       expect(next.fencingToken).toBeGreaterThan(lock.fencingToken);
       expect(await lock.release()).toBe(false);
       expect(next.held).toBe(true);
-      // This lock is on another connection.
+      // The store opens another connection for this lock.
       expect((await locks.acquire(newKey())).held).toBe(true);
     });
 
@@ -98,7 +101,7 @@ for (const target of sessionTargets())
       await expect(work).rejects.toThrow(LockLostError);
     });
 
-    it('B57 extend() checks with the server that the lock is still held, and takes no ttl', async () => {
+    it('B57 extend() asks the server whether the lock is still held, and refuses a ttl', async () => {
       const lock = await locks.acquire(newKey());
       await lock.extend();
       expect(lock.held).toBe(true);
@@ -139,12 +142,13 @@ for (const target of sessionTargets())
       }
     });
 
-    it('B20 endless waiters of one process share one waiting session, and all of them get the lock', async () => {
+    it('B20 callers of one process that wait without a limit share one waiting session, and all of them get the lock', async () => {
       const key = newKey();
       const lock = await locks.acquire(key);
       const callers = Array.from({ length: 10 }, () => others.run(key, () => 1, { wait: Infinity }));
       await fixture.waiting(key);
-      expect(await fixture.sessions()).toHaveLength(2); // the holder's session and one more
+      // One session belongs to the holder, and all waiters share the other.
+      expect(await fixture.sessions()).toHaveLength(2);
       await lock.release();
       await Promise.all(callers);
     });
@@ -159,7 +163,8 @@ for (const target of sessionTargets())
       abort.abort(new Error('not any more'));
       await ended;
       await fixture.waiting(key, 0);
-      while ((await fixture.sessions()).length !== 1); // The holder's session is left.
+      // Only the session of the holder is left.
+      while ((await fixture.sessions()).length !== 1);
       await lock.release();
       expect(await locks.tryAcquire(key)).not.toBeNull();
     });
@@ -194,7 +199,7 @@ for (const target of sessionTargets())
     });
 
     it(
-      'R9 a forced release ends as soon as the killed session has lost the key, even to a waiter',
+      'R9 a forced release ends as soon as the killed session has lost the key, even if a waiter gets it at once',
       async () => {
         const key = newKey();
         await locks.acquire(key);

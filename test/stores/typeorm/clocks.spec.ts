@@ -5,7 +5,7 @@ import { newKey, tokenOf } from '../keys.js';
 
 const HOUR = 3_600_000;
 
-// On SQLite, which has no server, the machine's clock decides for all processes.
+// SQLite is left out: it has no server, so that all processes use the clock of the machine.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe(`a client with a wrong clock, on ${target.name}`, () => {
     let fixture: Fixture;

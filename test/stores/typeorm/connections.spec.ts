@@ -7,8 +7,8 @@ import { breaking, CLIENTS, Fixture, poolOf, sqlOf, storeOver, targetsAmong } fr
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
 
-// Jest fails a test in which a promise is rejected without a handler. Late errors of abandoned
-// requests would show here.
+// If an abandoned request reported an error after its test, Jest would fail the test: it finds
+// promises that reject without a handler.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe.each(CLIENTS)(`connections to ${target.name} over %s`, (client) => {
     let fixture: Fixture;
@@ -26,7 +26,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await store.prepare();
       return { application, store };
     };
-    /** A store whose pool has one connection, through a proxy. */
+    /** Opens a store behind a proxy, with a pool of one connection. */
     const proxied = async () => {
       const proxy = await TcpProxy.open(fixture.target.options as { host: string; port: number });
       const parts = await opened({ host: '127.0.0.1', port: proxy.port, poolSize: 1 });
@@ -68,7 +68,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         Array(5).fill(expect.objectContaining({ name: 'LockStoreError', transient: false })),
       );
       expect(poolOf(application)).toEqual({ all: 3, idle: 3, waiting: 0 });
-      expect(await store.release(key, 'owner')).toBe(true); // All connections still work.
+      // The release shows that all connections of the pool still work.
+      expect(await store.release(key, 'owner')).toBe(true);
     });
 
     it('B15 a pool of one connection serves fifty callers', async () => {
@@ -82,7 +83,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(poolOf(application)).toEqual({ all: 1, idle: 1, waiting: 0 });
     });
 
-    it('B27 a pool without a free connection is a transient failure, and later loses no connection', async () => {
+    it('B27 a pool without a free connection causes a transient failure, and later gets all of its connections back', async () => {
       const { application, store } = await opened({ poolSize: 1 });
       const runner = application.createQueryRunner();
       await runner.connect();
@@ -92,13 +93,14 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         message: expect.stringMatching(/gave no answer within \d+ ms.*size of the connection pool/),
       });
       expect(poolOf(application)).toMatchObject({ idle: 0, waiting: 1 });
-      // The waiting request gets the connection now, and has to return it.
+      // The request that has given up gets the connection now, and has to return it to the
+      // pool.
       await runner.release();
       await idle(application, 1);
       tokenOf(await store.acquire(newKey(), 'o', 60_000));
     });
 
-    it('B27 a silent server is a transient failure, and its connection is not used again', async () => {
+    it('B27 a server that does not answer causes a transient failure, and its connection is not used again', async () => {
       const { application, store, proxy } = await proxied();
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', 60_000));
@@ -126,9 +128,11 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
           await store.release(key, 'before');
         }
         const owner = `owner-of-${key}`;
-        // Prepares the statements, so that the next request is the acquisition itself.
+        // Prepares the statements, so that the next request on the connection is the
+        // acquisition itself.
         tokenOf(await store.acquire(newKey(), 'warm', 60_000));
-        // Every acquisition first looks for the row; another statement inserts it.
+        // The first statement of an acquisition looks for the row. If the key is new, a second
+        // statement inserts it.
         proxy.cutAfter(owner, known ? 1 : 2);
         await expect(store.acquire(key, owner, 60_000)).rejects.toMatchObject({
           name: 'LockStoreError',
@@ -136,7 +140,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         });
 
         const found = await store.inspect(key);
-        // The server had carried out the request.
+        // The server had carried out the acquisition, although its answer was lost.
         expect(found).toMatchObject({ state: 'held' });
         expect(await store.acquire(key, owner, 60_000)).toMatchObject({ acquired: false, reason: 'held' });
         expect(await store.acquire(key, owner, 60_000, { resend: true })).toEqual({
@@ -149,7 +153,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await proxy.close();
     });
 
-    it('B75 a server that goes away is a transient failure', async () => {
+    it('B75 a server that goes away causes a transient failure', async () => {
       const { application, store, proxy } = await proxied();
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', 60_000));
@@ -179,7 +183,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await application.query(breaking(target).mend);
     });
 
-    it('B12 the last operation leaves no timer', async () => {
+    it('B12 no timer is left after the last operation', async () => {
       const { application, store } = await opened({ poolSize: 1 });
       const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
       const before = timers();

@@ -13,7 +13,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     let fixture: Fixture;
     let application: DataSource;
     let store: SqlLockStore;
-    /** The store of another instance, which sees committed changes. */
+    /** The store of another instance, which sees only committed changes. */
     let other: SqlLockStore;
     let warnings: string[];
     beforeAll(async () => {
@@ -121,7 +121,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         const [held, free] = [`besetzt ü ${newKey()}`, `frei ü ${newKey()}`];
         tokenOf(await other.acquire(held, 'owner', TTL));
         await leaveAll(sql);
-        // Each connection may fail once, and is then closed.
+        // The first use of such a connection may fail; the pool then closes it.
         const mayFail = kind.includes('statement_timeout');
         const attempt = async <T>(operation: () => Promise<T>): Promise<T> => {
           for (let tries = 1; ; tries++)
@@ -145,7 +145,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await other.release(held, 'owner')).toBe(true);
       });
 
-    it("A1 a BEGIN that the application did not await shows in the server's answer", async () => {
+    it('A1 a grant after a BEGIN that the application did not await is committed all the same', async () => {
       const runner = application.createQueryRunner();
       await runner.connect();
       const beginning = runner.query('START TRANSACTION');
@@ -165,7 +165,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     });
 
     if (target.name === 'postgres')
-      it('B83 a role that was left on a connection fails only one transaction', async () => {
+      it('B83 a role that was left on a connection makes only one transaction fail', async () => {
         const alone = await fixture.dataSource({ poolSize: 1 });
         const transacting = storeOver(client, alone);
         await transacting.prepare();
@@ -178,7 +178,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await guard()).toBe(true);
       });
 
-    it('B83 reads do not show the snapshot of a transaction that was left open', async () => {
+    it('B83 reads show the current state, and not the snapshot of a transaction that was left open', async () => {
       const key = newKey();
       const level = 'REPEATABLE READ';
       const runner = application.createQueryRunner();
@@ -197,7 +197,10 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     });
   });
 
-/** Leaves transactions open, each of which sends a COMMIT after the next statement. */
+/**
+ * Leaves transactions open on this many connections. Each of them sends a COMMIT after its
+ * next statement.
+ */
 async function leaveCommitting(dataSource: DataSource, count: number): Promise<void> {
   const runners = Array.from({ length: count }, () => dataSource.createQueryRunner());
   for (const runner of runners) {

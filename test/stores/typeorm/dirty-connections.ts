@@ -1,12 +1,15 @@
 import type { DataSource } from 'typeorm';
 
-/** Statements that leave a connection dirty. `names` matches the message about it. */
+/**
+ * Statements that make a connection dirty. The store's message about this has to match
+ * `names`.
+ */
 export interface Dirt {
   sql: string[];
   names: RegExp;
 }
 
-/** The kinds of dirt that make a grant on a connection void. */
+/** The kinds of dirt for which the store does not accept a grant on a connection. */
 export function dirt(database: string): Record<string, Dirt> {
   const transaction = { sql: ['START TRANSACTION'], names: /transaction that the application left open/ };
   if (database === 'postgres')
@@ -32,8 +35,8 @@ export function dirt(database: string): Record<string, Dirt> {
 }
 
 /**
- * Settings of a session that applications forget to reset. None of them may give a key two
- * holders.
+ * Settings that applications forget to reset in a session. With none of them may a key have
+ * two holders.
  */
 export function settings(database: string): Record<string, string[]> {
   if (database === 'postgres')
@@ -73,7 +76,7 @@ export function settings(database: string): Record<string, string[]> {
 }
 
 /**
- * Opens this many connections of the pool, runs the statements on each, and returns them to
+ * Takes this many connections from the pool, runs the statements on each, and returns them to
  * the pool.
  */
 export async function leaveDirty(dataSource: DataSource, count: number, sql: string[]): Promise<void> {

@@ -25,7 +25,8 @@ for (const target of targetsAmong('postgres'))
     afterAll(() => fixture.dispose());
 
     /**
-     * Returns how each operation commits when the application's sessions have this setting.
+     * Returns for each operation whether its commit waits for the disk, when the application's
+     * sessions have this setting of `synchronous_commit`.
      */
     const waitsWith = async (setting: string, options: { table: string; weak?: boolean }) => {
       const application = await fixture.dataSource();
@@ -94,7 +95,8 @@ for (const target of targetsAmong('postgres'))
 
     it('A4 a grant survives a crash although the database or the session does not wait for its disk', async () => {
       const withoutTypes: string = '../../servers/postgres.mjs';
-      // The server would otherwise write its log before the crash.
+      // With the usual delay, the server could write its log before the crash, and the test
+      // would show nothing.
       const server = await (await import(withoutTypes)).start({ 'wal-writer-delay': '10s' });
       let own: DataSource | undefined;
       const connect = () => new DataSource({ type: 'postgres', url: server.url, poolSize: 1 }).initialize();

@@ -34,7 +34,8 @@ for (const { name, open } of targetsAmong('postgres'))
     it('B27 the request fails with an unknown outcome, and the next one succeeds', async () => {
       proxy.cut();
       const key = newKey();
-      // This request uses the connection that was cut.
+      // This request fails on the connection that was cut, so that the next request opens a
+      // new one.
       await store.acquire(newKey(), randomUUID(), 60_000).catch(() => undefined);
       proxy.endNextSession();
       const owner = randomUUID();

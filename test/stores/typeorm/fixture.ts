@@ -12,8 +12,8 @@ import { sqlTargets, type SqlStore, type Target } from '../../servers/targets.js
 import { newKey, tokenOf } from '../keys.js';
 
 /**
- * The stores of this run among these. Jest refuses a file without a test, so a file without a
- * store gets a test that says why.
+ * Returns those of these stores that this run tests. A file without a store gets a test that
+ * says so, because Jest refuses a file without a test.
  */
 export function targetsAmong(...names: SqlStore[]): ReturnType<typeof sqlTargets> {
   const targets = sqlTargets().filter(({ name }) => names.includes(name));
@@ -25,8 +25,8 @@ export function targetsAmong(...names: SqlStore[]): ReturnType<typeof sqlTargets
 }
 
 /**
- * How a store reaches the database: through TypeORM's DataSource, or through the pool of pg or
- * mysql2 inside it.
+ * The ways in which a store reaches the database: through TypeORM's DataSource, or through the
+ * pool of pg or mysql2 inside the DataSource.
  */
 export const CLIENTS = ['TypeORM', 'the driver'] as const;
 export type ClientName = (typeof CLIENTS)[number];
@@ -49,7 +49,7 @@ export function driverExecutor(dataSource: DataSource): DriverExecutor<any, any>
 export const ISOLATION_LEVELS = ['READ COMMITTED', 'REPEATABLE READ', 'SERIALIZABLE'] as const;
 
 /**
- * The connections that one spec file opens on a database of its own; `dispose()` closes them.
+ * The connections that one spec file opens on a database of its own. `dispose()` closes them.
  */
 export class Fixture {
   private readonly opened: DataSource[] = [];
@@ -96,7 +96,7 @@ export async function setIsolation(
 }
 
 /**
- * Runs a statement first on the open connection, and on each connection that the pool opens
+ * Runs a statement first on the open connection, then on each connection that the pool opens
  * later.
  */
 export async function onEachConnection(dataSource: DataSource, sql: string): Promise<void> {
@@ -106,7 +106,10 @@ export async function onEachConnection(dataSource: DataSource, sql: string): Pro
   await dataSource.query(sql);
 }
 
-/** Counts the connections of the pool, for comparisons before and after. */
+/**
+ * Counts the connections of the pool, so that a test can compare the numbers before and after
+ * its work.
+ */
 export function poolOf(dataSource: DataSource): { all: number; idle: number; waiting: number } {
   const { master, pool } = dataSource.driver as any;
   if (master) return { all: master.totalCount, idle: master.idleCount, waiting: master.waitingCount };
@@ -114,7 +117,7 @@ export function poolOf(dataSource: DataSource): { all: number; idle: number; wai
   return { all: all.length, idle: idle.length, waiting: waiting.length };
 }
 
-/** Records the statements that go to the server from now on. */
+/** Records all statements that are sent to the server from now on. */
 export function recordStatements(dataSource: DataSource, client: ClientName = 'TypeORM'): string[] {
   const statements: string[] = [];
   const { master } = dataSource.driver as any;
@@ -147,7 +150,10 @@ function recording(connection: any, statements: string[]): unknown {
   });
 }
 
-/** Moves the last renewal of a lock into the past, which saves a wait. */
+/**
+ * Changes the row of a lock as if its last renewal were this long ago, so that a test need not
+ * wait.
+ */
 export async function renewedAgo(
   dataSource: DataSource,
   target: { name: string },
@@ -169,7 +175,7 @@ export async function cycle(store: SqlLockStore): Promise<void> {
   expect(await store.release(key, owner)).toBe(true);
 }
 
-/** Parts of the statements that specs run themselves. */
+/** Returns parts of the SQL statements that the specs send themselves. */
 export function sqlOf({ name }: { name: string }, table = 'locks') {
   const postgres = name === 'postgres';
   const mark = (n: number) => (postgres ? `$${n}` : '?');
@@ -184,8 +190,8 @@ export function sqlOf({ name }: { name: string }, table = 'locks') {
 }
 
 /**
- * Statements that make all operations on the lock table fail, and work again. A dropped table
- * would be created again.
+ * Returns a statement after which every operation on the lock table fails, and a statement
+ * that undoes it. Dropping the table is not enough, because the store would create it again.
  */
 export function breaking({ name }: { name: string }): { breakIt: string; mend: string } {
   const renaming = (from: string, to: string) =>
