@@ -9,9 +9,9 @@ import { startServer } from './server-home.mjs';
 import { serverVersion } from './server-version.mjs';
 
 /**
- * A PgBouncer that runs. `url` leads to the database that was given to `startPgBouncer`; the server's
- * other databases can be reached as well. `crash` ends the process at once; `restart` keeps
- * the port, and resolves when PgBouncer answers again.
+ * A PgBouncer that runs. `url` leads to the database that was given to `startPgBouncer`; the
+ * server's other databases can be reached as well. `crash` ends the process at once; `restart`
+ * keeps the port, and resolves when PgBouncer answers again.
  *
  * @typedef {{
  *   readonly url: string,

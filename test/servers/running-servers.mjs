@@ -5,14 +5,14 @@ import { serverOf } from './stores.mjs';
 const running = [];
 
 /**
- * The variable with the URL of a store's server: set by the caller, or by this run for the
- * specs.
+ * The name of the environment variable with the URL of a store's server. If the caller has not
+ * set the variable, this run sets it for the specs.
  */
 const urlVariable = (store) => `LOCK_TEST_${store.toUpperCase()}_URL`;
 
 /**
- * Starts the servers of all stores at the same time. Returns the stores that failed, with the
- * reasons.
+ * Starts the servers of all stores at the same time. Returns the stores whose servers failed
+ * to start, with the reasons.
  */
 export async function startServers(stores) {
   const outcomes = await Promise.allSettled(stores.map(provide));
@@ -24,7 +24,7 @@ export async function startServers(stores) {
 export async function stopServers() {
   await Promise.all(
     running.splice(0).map(async ({ store, server }) => {
-      // In watch mode, the next run would take the URL for the caller's.
+      // In watch mode, the next run would believe that the caller has set this URL.
       delete process.env[urlVariable(store)];
       await server.stop();
     }),
@@ -54,7 +54,8 @@ async function versionAt(url, variable) {
 }
 
 function announce(store, version, url, origin) {
-  // `URL` refuses the several hosts of a replica set.
+  // A pattern finds the hosts, because the class `URL` refuses the several hosts of a replica
+  // set.
   const [, hosts] = /^[^:]+:\/\/(?:[^/@]*@)?([^/?]*)/.exec(url) ?? [];
   console.warn(`servers: ${store} ${version} on ${hosts} (${origin})`);
 }

@@ -15,8 +15,8 @@ const RESTARTS = 8;
 const guardFile = fileURLToPath(new URL('process-guard.mjs', import.meta.url));
 
 /**
- * Database servers refuse to run as root. Root starts them as the user with the fewest
- * rights, and other users start them as themselves.
+ * Database servers refuse to run as root, so root starts them as the user with the fewest
+ * rights. Any other user starts them under that user's own name.
  */
 const serverUser = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
 
@@ -37,14 +37,18 @@ export async function startServer(name, start) {
         return home.pid;
       },
       crash: () => home.crash(),
-      /** Restarts on the same data and port; resolves when the server answers again. */
+      /**
+       * Restarts the server with the same data and port; resolves when the server answers
+       * again.
+       */
       async restart() {
         for (let tries = 1; ; tries++) {
           home.relaunch();
           try {
             return await home.answer(() => serverVersion(url));
           } catch (error) {
-            // A crash may leave a process, shared memory or a used port behind for a moment.
+            // A restart may fail, because a crash leaves a process, shared memory or a used
+            // port behind for a moment.
             if (!home.ended || tries === RESTARTS)
               throw new Error(`${error.message}\n${await home.logTail()}`, { cause: error });
             await sleep(200 * tries);
@@ -60,9 +64,12 @@ export async function startServer(name, start) {
   }
 }
 
-/** The temporary folder of one server. A guard removes both, however the runner ends. */
+/**
+ * One server and its temporary folder. A guard process ends the server and removes the folder,
+ * however the runner ends.
+ */
 class ServerHome {
-  /** The process of the server, or of the command that prepares it. */
+  /** The process id of the server, or of the command that prepares the server. */
   pid;
   /** How the process ended; undefined while it runs. */
   ended;
@@ -92,8 +99,8 @@ class ServerHome {
   }
 
   /**
-   * Starts the server. SIGKILL is fine for throw-away data, unless something outlives the
-   * process.
+   * Starts the server. SIGKILL may end it, since its data are not needed later. A server that
+   * would leave more than data behind needs another `stopSignal`.
    */
   launch(command, { env = {}, stdin = '/dev/null', stopSignal = 'SIGKILL' } = {}) {
     // Each server gets a temporary folder of its own: a starting MariaDB deletes the temporary
@@ -109,7 +116,7 @@ class ServerHome {
     this.guard.stdin.write(`${JSON.stringify(order)}\n`);
   }
 
-  /** Repeats the last launch. */
+  /** Starts the server again, with the command of the last launch. */
   relaunch() {
     this.order(this.launched);
   }
@@ -118,12 +125,13 @@ class ServerHome {
   async crash() {
     const end = new Promise((resolve) => (this.onEnd = resolve));
     for (const pid of [this.pid, ...childrenOf(this.pid)]) kill(pid);
-    this.guard.stdout.ref(); // Stays alive for the guard's report.
+    // Keeps the runner alive until the guard reports the end of the server.
+    this.guard.stdout.ref();
     await end;
     this.guard.stdout.unref();
   }
 
-  /** Runs a command that prepares the server, to its end. */
+  /** Runs a command that prepares the server, and waits until the command has ended. */
   async run(command, options) {
     const end = new Promise((resolve) => (this.onEnd = resolve));
     this.launch(command, options);
@@ -132,8 +140,8 @@ class ServerHome {
   }
 
   /**
-   * The folder itself, or a copy when the server's user cannot reach it (for example below a
-   * private home).
+   * Returns the folder itself, or a copy if the user that runs the server cannot reach the
+   * folder, for example below a private home.
    */
   async readable(folder) {
     const reachable = !serverUser.uid || spawnSync('test', ['-x', folder], serverUser).status === 0;
@@ -149,7 +157,7 @@ class ServerHome {
   }
 
   /**
-   * Repeats `probe` until the server answers; gives up when the server has ended, or after a
+   * Repeats `probe` until the server answers. Gives up when the server has ended, or after a
    * minute.
    */
   async answer(probe) {
@@ -172,7 +180,7 @@ class ServerHome {
     return lastLines(errors.join('\n') || log);
   }
 
-  /** Lets a runner that has finished end before its servers. */
+  /** Lets a runner that has finished its tests end while its servers still run. */
   unref() {
     for (const handle of [this.guard, this.guard.stdin, this.guard.stdout]) handle.unref();
   }
@@ -186,10 +194,14 @@ class ServerHome {
   }
 }
 
-/** The session processes of a PostgreSQL, each of which has a group of its own. */
+/**
+ * Returns the ids of PostgreSQL's session processes. Each of them has a process group of its
+ * own, so a signal to the server's group does not reach them.
+ */
 function childrenOf(pid) {
   const list = `/proc/${pid}/task/${pid}/children`;
-  // Outside of Linux, children end by themselves after their parent.
+  // Only Linux lists the children of a process. Elsewhere, the children notice the end of their parent
+  // and exit.
   if (!existsSync(list)) return [];
   return readFileSync(list, 'utf8').split(' ').filter(Boolean).map(Number);
 }
@@ -198,7 +210,8 @@ function kill(pid) {
   try {
     process.kill(pid, 'SIGKILL');
   } catch (error) {
-    // The process ended by itself, as children do after their parent.
+    // The process has ended already, since children exit when they notice the end of their
+    // parent.
     if (error.code !== 'ESRCH') throw error;
   }
 }

@@ -2,13 +2,16 @@ import { MongoClient } from 'mongodb';
 import mysql from 'mysql2/promise';
 import { Client } from 'pg';
 
-/** The version that the server behind a URL reports; throws when it does not answer. */
+/**
+ * Returns the version that the server behind a URL reports; throws if the server does not
+ * answer.
+ */
 export async function serverVersion(url) {
   if (url.startsWith('mongodb')) return mongodbVersion(url);
   return url.startsWith('postgres') ? postgresVersion(url) : mysqlVersion(url);
 }
 
-/** A replica set answers once it has a primary. */
+/** Returns the version of MongoDB. A replica set answers only once it has a primary. */
 async function mongodbVersion(url) {
   const client = new MongoClient(url, { serverSelectionTimeoutMS: 5000 });
   try {

@@ -4,10 +4,14 @@ import * as mysql from './mysql.mjs';
 import * as mysql56 from './mysql56.mjs';
 import * as postgres from './postgres.mjs';
 
-/** Every store that tests run on. A store with a server has the module that starts it. */
+/**
+ * Every store that tests run on, with the module that starts its server if it needs a server.
+ */
 const stores = { memory: undefined, sqlite: undefined, postgres, mariadb, mysql, mysql56, mongodb };
 
-/** The stores in a list such as `sqlite,postgres`, or all stores without a list. */
+/**
+ * Returns the stores in a list such as `sqlite,postgres`, or all stores if there is no list.
+ */
 export function selectStores(list = '') {
   const names = list.split(',').map((name) => name.trim());
   const wanted = names.filter(Boolean);

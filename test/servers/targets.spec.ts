@@ -30,7 +30,7 @@ for (const { name, open } of sqlTargets()) {
     });
 
     if (name !== 'sqlite')
-      it('a target takes 200 sessions at the same time', async () => {
+      it('a target accepts 200 sessions at the same time', async () => {
         const crowd = await new DataSource({
           ...target.options,
           poolSize: 200,

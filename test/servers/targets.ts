@@ -13,7 +13,7 @@ export type Store = 'memory' | 'mongodb' | SqlStore;
 export interface Target {
   readonly name: SqlStore;
   readonly options: DataSourceOptions;
-  /** Ends the sessions that are left in the database, and drops it. */
+  /** Ends the sessions that the database still has, and drops the database. */
   dispose(): Promise<void>;
 }
 
@@ -32,7 +32,9 @@ export async function openTarget(name: SqlStore): Promise<Target> {
   return name === 'sqlite' ? openFile() : openDatabase(name);
 }
 
-/** A database name of its own on the MongoDB server of this run, which is a replica set. */
+/**
+ * Returns an unused database name on the MongoDB server of this run, which is a replica set.
+ */
 export function openMongoDatabase(): { url: string; databaseName: string; dispose(): Promise<void> } {
   const url = givenUrl('mongodb');
   const databaseName = `spec_${randomBytes(6).toString('hex')}`;
@@ -74,7 +76,10 @@ async function openDatabase(name: ServerStore): Promise<Target> {
   };
 }
 
-/** The connection options in parts, so that a spec with a proxy changes only host and port. */
+/**
+ * Returns host, port and the other connection options instead of a URL, so that a spec with a
+ * proxy can change host and port only.
+ */
 function serverOptions(name: ServerStore) {
   const url = new URL(givenUrl(name));
   return {
@@ -117,6 +122,6 @@ async function endMysqlSessions(admin: DataSource, database: string): Promise<vo
   );
   for (const { session } of sessions)
     await admin.query(`KILL ${session}`).catch((error) => {
-      if (error.errno !== 1094) throw error; // the session ended by itself meanwhile
+      if (error.errno !== 1094) throw error; // the session has ended meanwhile
     });
 }

@@ -9,8 +9,8 @@ const libraries = 'usr/lib/x86_64-linux-gnu';
 const dlls = `${libraries}/wine/x86_64-windows`;
 
 /**
- * The files that mongod.exe loads, directly or through others. All of Wine would be 800 MB,
- * mostly debug information.
+ * The files of Wine that mongod.exe loads, directly or through other files. Only these are
+ * kept, because all of Wine would be 800 MB, mostly debug information.
  */
 const programs = `
   rpcss.exe services.exe wineboot.exe
@@ -25,15 +25,18 @@ const isRightMachine = () => `${process.platform}-${process.arch}` === 'linux-x6
 export const wineRunsHere = () => isRightMachine() && (isInstalled() || hasDebianPackages());
 
 /**
- * The root of Wine: that of the system, or a folder with Debian 12's, which needs no
- * installation.
+ * Returns the root folder of Wine: `/` if Wine is installed, or else a folder into which the
+ * Wine of Debian 12 was unpacked.
  */
 export async function fetchWine() {
   if (!isRightMachine()) throw new Error('Wine runs on linux-x64 alone');
   return isInstalled() ? '/' : cachedFolder('bookworm-wine64-core', unpack);
 }
 
-/** The command that runs a Windows program under Wine, and its variables. */
+/**
+ * Returns the command that runs a Windows program under Wine, and the command's environment
+ * variables.
+ */
 export async function wineCommand(home, program) {
   const wine = await home.readable(await fetchWine());
   return {
@@ -52,8 +55,8 @@ export async function wineCommand(home, program) {
 export const windowsPath = (path) => `Z:${path.replaceAll('/', '\\')}`;
 
 /**
- * Makes the least that Wine accepts as a Windows, in no time. Wine's own installation would
- * add a registry and 700 MB of copies, which a server does not need.
+ * Makes the smallest folder that Wine accepts as a Windows system. Wine's own installation
+ * would take longer and add a registry and 700 MB of copies, which a server does not need.
  */
 async function makePrefix(home, wine) {
   const prefix = join(home.path, 'wine');
@@ -61,7 +64,7 @@ async function makePrefix(home, wine) {
   await symlink('../drive_c', join(prefix, 'dosdevices/c:'));
   await symlink('/', join(prefix, 'dosdevices/z:'));
   await symlink(join(wine, dlls), join(prefix, 'drive_c/windows/system32'));
-  // Otherwise the first start would install everything.
+  // Without this file, the first start of Wine would install a complete Windows system.
   await writeFile(join(prefix, '.update-timestamp'), 'disable');
   return prefix;
 }
@@ -70,7 +73,8 @@ async function unpack(folder) {
   const all = join(folder, 'all');
   await mkdir(all);
   await unpackDebianPackage('bookworm', 'wine64', all);
-  // Scripts and paths of an installed Wine use these two names.
+  // An installed Wine finds these two files through scripts and search paths, an unpacked Wine
+  // only under these names.
   await rename(join(all, 'usr/lib/wine/wineserver64'), join(all, 'usr/lib/wine/wineserver'));
   await rename(join(all, 'usr/x86_64-w64-mingw32/lib/zlib1.dll'), join(all, dlls, 'zlib1.dll'));
   const kept = [

@@ -1,5 +1,5 @@
-// An application that loads the library and its store for SQL, keeps its locks in the SQLite
-// file of the argument, starts, and closes.
+// An application that loads the library and its store for SQL, starts, and closes. It keeps
+// its locks in the SQLite file that is its argument.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule } from 'nestjs-locked';

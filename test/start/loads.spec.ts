@@ -4,15 +4,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { modulesOf } from './loaded-modules.js';
 
-/** The library must not load these packages unless the application uses them through it. */
+/** The library may load these packages only if the application uses them. */
 const OPTIONAL =
   /^(better-sqlite3|pg|mysql2|typeorm|knex|mongodb|mongoose|drizzle-orm|@prisma\/.*|@nestjs\/(schedule|typeorm|mongoose|microservices))$/;
 const OTHERS =
   /^(cli|testing|stores\/(mongodb|typeorm))\/|(mysql|postgres)-(locks|sessions|statements|database|link)|acquire-statements|statement-database/;
-/** How many files of the library a start with SQLite loads. */
+/** A start with SQLite may load at most this many files of the library. */
 const FILES = 118;
 
-const CLI = 'dist/esm/cli/main.js'; // `npm run build` makes it
+const CLI = 'dist/esm/cli/main.js'; // `npm run build` makes this file.
 
 describe('The command line loads only what a command needs', () => {
   it('B79 --help loads no Nest, no driver and no store', async () => {
@@ -24,7 +24,7 @@ describe('The command line loads only what a command needs', () => {
     expect(ours.length).toBeLessThan(40);
   });
 
-  it('B79 --help of a command and ddl load no more than --help', async () => {
+  it('B79 ddl and the --help of a command load no more files than --help', async () => {
     const { ours } = await modulesOf([CLI, '--help']);
 
     expect((await modulesOf([CLI, 'hold', '--help'])).ours).toEqual(ours);
@@ -33,7 +33,7 @@ describe('The command line loads only what a command needs', () => {
 });
 
 describe('The start of an application loads only what its store needs', () => {
-  it('B8 with the store for SQL on SQLite, no other client and no code of other databases is loaded', async () => {
+  it('B8 an application with SQLite loads no other client and no code for other databases', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'start-'));
     try {
       const { ours, packages } = await modulesOf([
@@ -44,7 +44,8 @@ describe('The start of an application loads only what its store needs', () => {
       expect(packages.filter((name) => OPTIONAL.test(name))).toEqual(['better-sqlite3']);
       expect(packages).not.toContain('commander');
       expect(ours.filter((file) => OTHERS.test(file))).toEqual([]);
-      // Each file costs most of a millisecond of the start (bench/goals.md, S8).
+      // Each file that is loaded makes the start almost a millisecond longer (bench/goals.md,
+      // S8).
       expect(ours.length).toBeLessThanOrEqual(FILES);
     } finally {
       rmSync(folder, { recursive: true });

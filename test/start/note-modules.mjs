@@ -1,9 +1,10 @@
 // node --import test/start/note-modules.mjs: appends the URL of each module that the process
-// imports to the file LOADED_MODULES. What a CommonJS package requires itself is not noted.
+// imports to the file LOADED_MODULES. Modules that a CommonJS package requires are left out.
 import { appendFileSync } from 'node:fs';
 import { register } from 'node:module';
 
-// Node loads this file twice: for --import, and again as the hooks, in a thread of their own.
+// Node loads this file twice: for --import, and again as module hooks, which run in another
+// thread.
 const ofHooks = new URL('?hooks', import.meta.url).href;
 if (import.meta.url !== ofHooks) register(ofHooks);
 

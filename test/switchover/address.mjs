@@ -2,19 +2,20 @@ import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
 /**
- * A word in the error of every statement that a read-only server refuses, the same for all
- * three servers.
+ * If a server refuses a statement because the server is read-only, the error contains this
+ * word on PostgreSQL, MariaDB and MySQL.
  */
 const REFUSED = 'read-only';
 
 /**
- * The address of the database for applications: in production a virtual IP address or a DNS
- * name. When it moves to another server, open connections stay where they are.
+ * Plays the address of the database, which is a virtual IP address or a DNS name in
+ * production. When the address moves to another server, open connections still lead to the old
+ * server.
  */
 export class Address {
   /**
-   * For each connection in order of its making: the port that it leads to, and how many of its
-   * statements were refused as read-only.
+   * For each connection, the oldest first: the port of the server that it leads to, and how
+   * many of its statements that server refused as read-only.
    *
    * @type {{ port: number, refused: number }[]}
    */

@@ -1,6 +1,7 @@
-// One instance of an application during a switchover. argv: the options of its DataSource as
-// JSON, and its name. It holds one lock all the time, and takes and releases other locks until
-// its parent stops it. It reports every grant, failure and loss to its parent.
+// One instance of an application during a switchover. Its arguments are the options of its
+// DataSource as JSON, and its name. It holds one lock all the time, and takes and releases
+// other locks until its parent stops it. It reports every grant, failure and loss to its
+// parent.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Logger } from '@nestjs/common';
 import { LockService } from 'nestjs-locked';
@@ -16,7 +17,7 @@ const locks = new LockService({ options: { ttl: TTL, label: name }, openStore: (
 const internals = locks[Symbol.for('nestjs-locked: internals')];
 await internals.start();
 
-/** The time of a clock that all processes of the machine share. */
+/** Milliseconds of the monotonic clock that all processes of the machine share. */
 const now = () => Number(process.hrtime.bigint()) / 1e6;
 const tell = (event, more = {}) => process.connected && process.send({ event, at: now(), ...more });
 locks.events.on('storeError', ({ operation, error }) =>
@@ -28,7 +29,8 @@ locks.events.on('lost', ({ key }) => tell('lost', { key }));
 const kept = await locks.acquire(`kept by ${name}`, { ttl: 10 * TTL, renewEvery: TTL / 2 });
 const stopped = new AbortController();
 process.on('message', () => stopped.abort());
-// Ends by itself, or because its parent has ended.
+// The instance disconnects when its work is done; the end of its parent disconnects it as
+// well.
 process.on('disconnect', () => process.exit());
 
 /** Several callers run at once, so that the pool opens several connections. */
@@ -45,7 +47,8 @@ const caller = async (first) => {
     const from = now();
     await sleep(5);
     const until = lock.held ? now() : from;
-    // A failed release is reported as `storeError`; the lock ends with its ttl.
+    // A failed release is reported as the event `storeError`, and the lock expires after its
+    // ttl.
     await lock.release().catch(() => {});
     tell('granted', { key, token: lock.fencingToken, from, until });
   }

@@ -7,10 +7,11 @@ import { startStandby } from '../servers/postgres-standby.mjs';
 import { start as startPostgres } from '../servers/postgres.mjs';
 
 /**
- * Two servers of a kind, the first of which is the writer. `demote` turns the old writer
- * read-only and leaves its connections open. `takeOver` makes the next server the writer, with
- * all data of the old writer. `old` and `next` are URLs for applications. `listening` resolves
- * when the next server notifies this many processes, on databases that notify.
+ * For each database, starts two servers, the first of which is the writer. `demote` turns the
+ * old writer read-only and leaves its connections open. `takeOver` makes the next server the
+ * writer, with all data of the old writer. `old` and `next` are URLs for applications. On a
+ * database that can notify, `listening` resolves when this many processes listen on the next
+ * server.
  *
  * @type {Record<
  *   'postgres' | 'mariadb' | 'mysql',
@@ -65,7 +66,8 @@ async function queryPostgres(url, sql) {
 }
 
 /**
- * Copies the table once the old server takes no more writes, as replication has done by then.
+ * Plays replication: once the old server accepts no more writes, `takeOver` copies the table
+ * to the next server.
  */
 async function mysqlPair(name, start, readOnly) {
   const servers = await Promise.allSettled([start(), start()]);
@@ -74,7 +76,8 @@ async function mysqlPair(name, start, readOnly) {
   try {
     const failed = servers.find(({ status }) => status === 'rejected');
     if (failed) throw failed.reason;
-    // A read-only server still takes the writes of administrators.
+    // Applications connect as an ordinary user, because a read-only server still accepts the
+    // writes of administrators.
     for (const { url } of running)
       await onMysql(url, async (admin) => {
         await admin.query(`CREATE USER 'worker'@'127.0.0.1' IDENTIFIED BY 'secret'`);

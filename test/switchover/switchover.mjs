@@ -19,10 +19,12 @@ import { SLACK, TTL } from './terms.mjs';
  */
 
 /**
- * What the run observed. `regrantedAfter`: milliseconds from the move to the first grant, of
- * the slowest instance. `failed`: attempts, renewals and releases. `connections` led to the
- * old server; `refused` of them had statements refused as read-only, `mostRefusedOfOne` at
- * most on one of them. `kept`: instances that never lost the lock they held all the time.
+ * What a run observed. `regrantedAfter`: milliseconds from the move of the address to the
+ * first grant of the slowest instance. `failed`: the attempts, renewals and releases that
+ * failed. `connections`: how many connections led to the old server. `refused`: how many of
+ * these connections had statements refused as read-only. `mostRefusedOfOne`: the largest
+ * number of refused statements on one connection. `kept`: how many instances never lost the
+ * lock that they held all the time.
  *
  * @typedef {{
  *   granted: number,
@@ -42,8 +44,9 @@ import { SLACK, TTL } from './terms.mjs';
 const instanceFile = fileURLToPath(new URL('instance.mjs', import.meta.url));
 
 /**
- * Instances of an application take locks through one address. The server behind it turns
- * read-only, and the address moves to another server, while every connection stays open.
+ * Runs a switchover. Instances of an application take locks through one address. The server
+ * behind the address turns read-only, and the address moves to another server, while every
+ * connection stays open.
  *
  * @param {Pair} pair one of `PAIRS`
  * @param {string} type TypeORM's name of the database
@@ -112,8 +115,8 @@ class Instance {
   }
 
   /**
-   * Resolves to the first event with this name that `wanted` accepts. Rejects when the process
-   * ends before that, or the signal aborts.
+   * Resolves to the first event with this name that `wanted` accepts. Rejects if the process
+   * ends before such an event, or if the signal is aborted.
    */
   async first(name, wanted = () => true, signal) {
     for (;;) {
@@ -140,8 +143,8 @@ class Instance {
 }
 
 /**
- * Pairs of grants of one key whose holders both believed in them, or whose tokens are not in
- * the order of the grants.
+ * Returns pairs of grants of one key that are wrong: both holders believed to hold the lock at
+ * the same time, or the later grant has no greater token.
  */
 function overlapsOf(grants) {
   const overlaps = [];

@@ -2,7 +2,8 @@
 export const TTL = 2_000;
 
 /**
- * Keys must be granted again within the ttl plus this time after the move, in milliseconds.
+ * Milliseconds. After the address has moved, keys must be granted again within the ttl plus
+ * this time.
  */
 export const SLACK = 5_000;
 

@@ -58,15 +58,16 @@ describe('withoutLocks', () => {
     ]);
   });
 
-  it('B82 withoutLocks gives handles that are not enabled, with growing tokens', async () => {
+  it('B82 under withoutLocks, methods get locks with enabled: false and growing fencing tokens', async () => {
     const tokens = withoutLocks(new Tokens());
     const [first, second] = [await tokens.current(), await tokens.current()];
     expect([first?.enabled, first?.held, first?.key]).toEqual([false, true, 'invoices']);
-    expect(first?.fencingToken).toBeGreaterThan(1e15); // microseconds since 1970
+    // The token is the time in microseconds since 1970.
+    expect(first?.fencingToken).toBeGreaterThan(1e15);
     expect(second?.fencingToken).toBeGreaterThan(first?.fencingToken ?? Infinity);
   });
 
-  it('B68 without withoutLocks, an object made with new runs nothing, and the error names the fix', async () => {
+  it('B68 a locked method of an object made with new fails before it runs, and the error names withoutLocks', async () => {
     const invoices = new Invoices();
     await expect(invoices.export()).rejects.toThrow(/Invoices\.export\(\).*withoutLocks\(instance\)/);
     expect(invoices.runs).toBe(0);
@@ -89,7 +90,7 @@ describe('LockTestingModule', () => {
   });
 
   it.each([undefined, 'billing'])(
-    'B22 holdElsewhere holds a key like another instance (prefix %s)',
+    'B22 holdElsewhere holds a key as another instance would (prefix %s)',
     async (prefix) => {
       const app = await application({ prefix });
       const elsewhere = await app.get(TestLocks).holdElsewhere('invoices', 'pod-7');

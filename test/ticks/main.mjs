@@ -63,7 +63,10 @@ try {
 }
 process.exitCode = failed ? 1 : 0;
 
-/** Prints the number of runs now and then. */
+/**
+ * Returns a function that counts a run of a store. Every ten seconds, it prints the numbers of
+ * runs.
+ */
 function progress() {
   const counts = Object.fromEntries(stores.map((store) => [store, 0]));
   const began = Date.now();

@@ -18,7 +18,8 @@ let inspect;
 class Job {
   async run() {
     const began = Date.now();
-    // The tick of an interval is its start by the clock of the database.
+    // The tick of an interval is the time at which the run started, by the clock of the
+    // database.
     const tick = interval ? (await inspect(`${prefix}:Job.run`)).lastTick.getTime() : granted;
     if (body > 0) await sleep(body);
     process.send({ event: 'ran', tick, began, ended: Date.now() });
@@ -38,11 +39,11 @@ await NestFactory.createApplicationContext(
   },
   { logger: ['error'] },
 );
-// The parent process has ended.
+// The instance must not outlive its parent process.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.send({ event: 'ready' });
 
-/** The same store, but it reports the ticks of its requests. */
+/** Wraps a store so that it reports the tick of each request. */
 function watched({ useFactory, ...rest }) {
   return {
     ...rest,

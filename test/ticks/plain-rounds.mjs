@@ -9,7 +9,10 @@ import { runPlainIntervals, runPlainTicks } from './plain.mjs';
 
 const INTERVALS = [100, 1_000, 5_000];
 
-/** Runs each round for this time. Resolves to whether all rounds kept their promise. */
+/**
+ * Runs each round for this many seconds. Resolves to whether the ticks ran in every round as
+ * the library promises.
+ */
 export async function plainRounds(seconds) {
   const servers = await Promise.all(['postgres', 'mongodb'].map((store) => serverOf(store).start()));
   const folder = mkdtempSync(join(tmpdir(), 'plain-ticks-'));
@@ -24,7 +27,8 @@ export async function plainRounds(seconds) {
     console.log(`${good ? 'passed' : 'FAILED'}  ${text}`);
   };
   try {
-    // otherwise each of many instances would create it at once
+    // The collection is created before the instances start, because all of them would create
+    // it at once.
     const client = await new MongoClient(addresses.mongodb).connect();
     await client.db().createCollection('locks');
     await client.close();

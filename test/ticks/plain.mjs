@@ -7,7 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const instanceFile = fileURLToPath(new URL('plain-instance.mjs', import.meta.url));
 
 /**
- * Lets instances run a plain `@Cron('* * * * * *') @Locked()` on one database.
+ * Runs several instances of an application with a plain `@Cron('* * * * * *') @Locked()` on
+ * one database.
  *
  * @param {string} url
  * @param {{ instances?: number, seconds: number, body: number }} options `body` is the
@@ -40,7 +41,8 @@ export async function runPlainTicks(url, { instances = 3, seconds, body }) {
 }
 
 /**
- * The same with an `@Interval()` of this many milliseconds.
+ * Runs several instances of an application with a plain `@Interval()` of `interval`
+ * milliseconds and `@Locked()` on one database.
  *
  * @param {string} url
  * @param {{ instances?: number, seconds: number, interval: number }} options
@@ -56,8 +58,8 @@ export async function runPlainIntervals(url, { instances = 1, seconds, interval 
 
 async function play(url, { instances, seconds, settings }) {
   const [firings, runs, children] = [[], [], []];
-  // Instances are killed at the end. With a new prefix, their locks do not disturb the next
-  // round.
+  // Instances are killed at the end of a round, which leaves locks behind. Each round has its
+  // own prefix, so these locks do not disturb the next round.
   const prefix = randomBytes(4).toString('hex');
   try {
     for (let i = 0; i < instances; i++) {
@@ -70,7 +72,7 @@ async function play(url, { instances, seconds, settings }) {
       const ended = once(child, 'exit').then(() => [{ event: 'ended' }]);
       let event;
       while (event !== 'ready') {
-        // The first instance creates the table.
+        // Starts the instances one after the other, because the first one creates the table.
         [{ event }] = await Promise.race([once(child, 'message'), ended]);
         if (event === 'ended') throw new Error('an instance of the application did not start');
       }

@@ -31,7 +31,7 @@ async function onEach<T>(work: (url: string) => Promise<T>): Promise<T[]> {
 }
 
 it.each([0, 20])(
-  'E1 of three processes, one runs each second of a plain @Cron() @Locked(), with a body of %i ms',
+  'E1 each second, exactly one of three processes runs a plain @Cron() @Locked() job of %i ms',
   async (body) => {
     for (const { fired, ran, twice, missing } of await onEach((url) =>
       runPlainTicks(url, { seconds: SECONDS, body }),
@@ -43,7 +43,7 @@ it.each([0, 20])(
   },
 );
 
-it('E1 with a body of 1.5 s, no two runs overlap and no tick runs twice', async () => {
+it('E1 runs of 1.5 s in three processes do not overlap, and no tick runs twice', async () => {
   const results = await onEach((url) => runPlainTicks(url, { seconds: SECONDS, body: 1_500 }));
   for (const { ran, twice, overlaps } of results) {
     expect({ twice, overlaps }).toEqual({ twice: [], overlaps: 0 });

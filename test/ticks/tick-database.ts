@@ -1,6 +1,6 @@
 import { openMongoDatabase, openTarget } from '../servers/targets.js';
 
-/** A database whose URL is passed to other processes. */
+/** Opens a database and returns a URL with its name, which other processes can use. */
 export async function openTickDatabase(
   store: 'postgres' | 'mongodb',
 ): Promise<{ url: string; dispose(): Promise<void> }> {

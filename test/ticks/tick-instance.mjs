@@ -32,7 +32,7 @@ const app = await NestFactory.createApplicationContext(
 );
 const locks = app.get(LockService);
 locks.events.on('busy', ({ reason }) => process.send({ event: 'skipped', reason }));
-// The parent process has ended.
+// The instance must not outlive its parent process.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.send({ event: 'ready' });
 

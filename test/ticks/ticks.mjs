@@ -6,7 +6,8 @@ import { MongoClient } from 'mongodb';
 import { FakeClock } from '../servers/fake-clock.mjs';
 
 /**
- * How often the ticks ran; `by` counts the runs of each shift of the clock.
+ * How often the ticks ran. `by` counts the runs of each instance, by the shift of the
+ * instance's clock.
  *
  * @typedef {{
  *   ticks: number,
@@ -19,16 +20,16 @@ import { FakeClock } from '../servers/fake-clock.mjs';
 
 const instanceFile = fileURLToPath(new URL('tick-instance.mjs', import.meta.url));
 
-/** Milliseconds to wait after the last clock has reached the last tick. */
+/** Milliseconds to wait for late runs, after the slowest clock has reached the last tick. */
 const REST = 3_000;
 
 /**
- * Lets instances whose clocks are off by `shifts` (in seconds) run a job of one database once
- * per tick, and reports which ticks ran how often.
+ * Runs a job that is locked once per tick on instances that share a database and whose clocks
+ * are off by `shifts` (in seconds). Reports how often each tick ran.
  *
  * There are `every` seconds between ticks, and `ticks` of them are judged. After `kill` ticks,
- * the instance that is ahead is killed. `jump` sets, after so many ticks, the clock of one
- * instance to another shift. `onRun` receives each run.
+ * the instance whose clock is ahead is killed. After `jump.after` ticks, the clock of one
+ * instance is set from one shift to another. `onRun` receives each run.
  *
  * @param {string} url
  * @param {{
@@ -47,8 +48,8 @@ export async function runTicks(url, { shifts, every, ticks, kill, jump, onRun = 
   const instances = [];
   if (url.startsWith('mongodb')) await createCollection(url);
   try {
-    // The first instance creates the table. The instance whose clock is ahead starts last,
-    // when others can take over from it.
+    // The first instance creates the table. The instance whose clock is ahead starts last, so
+    // that other instances can already take over from it.
     for (const shift of shifts.toSorted((a, b) => a - b)) {
       const instance = await TickInstance.start(url, shift, every);
       instances.push(instance);
@@ -92,7 +93,7 @@ async function createCollection(url) {
   await client.close();
 }
 
-/** The first tick that this instance runs. */
+/** Resolves to the first tick that an instance runs. */
 async function nextOf({ shift }, news, runs) {
   for (;;) {
     const run = runs.find((one) => one.shift === shift);
@@ -101,7 +102,7 @@ async function nextOf({ shift }, news, runs) {
   }
 }
 
-/** The number of runs of each tick, and of each instance. */
+/** Counts the runs of each tick from `first` to `last`, and the runs of each instance. */
 function verdict(runs, { first, last, every }) {
   const judged = runs.filter(({ tick }) => tick >= first && tick <= last);
   const counts = new Map();
