@@ -51,7 +51,7 @@ describe('assertKey', () => {
     ['é', 2],
     ['€', 3],
     ['🔒', 4],
-  ])('B41 the length of a key counts the bytes of %s, %i each', (text, bytes) => {
+  ])('B41 the length of a key is counted in bytes: %s counts %i', (text, bytes) => {
     const most = Math.floor(MAX_KEY_BYTES / bytes);
     expect(accepts(text.repeat(most))).toBe(true);
     expect(accepts(text.repeat(most + 1))).toBe(false);
@@ -109,7 +109,7 @@ describe('fitKey', () => {
     );
   });
 
-  it('B41 the stored form is valid UTF-8 of at most 255 bytes, and a valid key', () => {
+  it('B41 the stored form of a key is valid UTF-8 of at most 255 bytes, and is itself a valid key', () => {
     fc.assert(
       fc.property(fc.oneof(key, longKey), (text) => {
         const fitted = fitKey(text);

@@ -33,7 +33,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
         expect(await cli('list')).toMatchObject({ code: 0, stdout: '0 locks held\n', stderr: '' });
       });
 
-    it('B70 list and inspect show which keys are held, by which label and with which token', async () => {
+    it('B70 list and inspect show which keys are held, with which label and which token', async () => {
       const holder = await processes.hold('orders', '--label', 'the nightly job', ...database.args);
       const [, token] = await holder.says(/held orders (\d+)/);
 
@@ -93,7 +93,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect(await second.ended).toMatchObject({ code: 0, stdout: 'ran\n', stderr: '' });
     });
 
-    it('B71 release frees a key, and hold stops its command after the loss', async () => {
+    it('B71 the command release frees a key, and the hold that loses the key stops its command', async () => {
       const args = ['--ttl', '1500ms', '--label', 'robbed', ...database.args];
       const holder = await processes.hold('robbed', ...args);
       const released = await cli('release', 'robbed', '--reason', 'a drill');
@@ -118,7 +118,7 @@ for (const { name, open } of cliDatabases('sqlite', 'postgres', 'mongodb')) {
       expect((await cli('inspect', 'used-up')).stdout).not.toContain('last run');
     });
 
-    it('B73 a paused key is refused until it is resumed, and the refusal names the command resume', async () => {
+    it('B73 a paused key cannot be acquired until it is resumed, and the refusal names the command resume', async () => {
       expect(await cli('pause', 'halted')).toMatchObject({ code: 0, stdout: '"halted" is paused.\n' });
       expect((await cli('inspect', 'halted')).stdout).toMatch(/^state +free, paused: /m);
       const run = () => hold('halted', '--wait', '1m', '--', 'echo', 'ran');

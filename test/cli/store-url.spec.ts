@@ -46,7 +46,7 @@ describe('the URL of a database', () => {
     ['sqlite:', /names no file/],
     ['sqlite://secret', /sqlite:path\/to\/file/],
     ['sqlite://', /names no file/],
-  ])('B86 %j is refused with an error that shows only its scheme', (url, message) => {
+  ])('B86 the URL %j is refused with an error that shows only its scheme', (url, message) => {
     const parse = () => parseStoreUrl(url);
     expect(parse).toThrow(message);
     expect(parse).not.toThrow(/sec/);

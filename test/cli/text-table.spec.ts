@@ -38,7 +38,7 @@ describe('a table for people', () => {
     expect(spanText(ms)).toBe(text);
   });
 
-  it('B86 the password of a quoted URL is hidden', () => {
+  it('B86 the password of a URL that an error quotes is hidden', () => {
     const text = "unknown command 'postgres://u:a/b@c@host/d', mongodb://u:p@h";
     expect(withoutPasswords(text)).toBe("unknown command 'postgres://u:***@host/d', mongodb://u:***@h");
   });

@@ -49,7 +49,7 @@ for (const { name, open } of cliDatabases('sqlite')) {
       expect(await watch.ended).toMatchObject({ code: 0, stderr: '' });
     });
 
-    it('B79 with --json, watch prints each change as an object', async () => {
+    it('B79 with --json, watch prints each change as a JSON object', async () => {
       const watch = processes.start(['watch', '--interval', '100ms', '--json']);
       await watch.says(/"seen"/);
       await store.acquire('json', 'owner-1', Number.MAX_SAFE_INTEGER);

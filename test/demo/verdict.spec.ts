@@ -24,7 +24,7 @@ function judge(
 }
 
 describe('the verdict of the demo', () => {
-  it('E1 the demo passes if the faults had their effects and no runs overlapped', () => {
+  it('E1 the demo passes if each kill and each freeze had its effect and no runs overlapped', () => {
     expect(judge([])).toEqual([]);
   });
 

@@ -63,7 +63,7 @@ describe.each(socketPlatforms)('locks on gateways of %s', (_, adapt, connect) =>
     expect(await client.ask('decorator', 7)).toEqual({ event: 'ran', data: 7 });
   });
 
-  it('E2 on a gateway without the filter, the client gets an internal error, and the process keeps running', async () => {
+  it('E2 on a gateway without LockExceptionFilter, the client gets an internal error, and the process keeps running', async () => {
     @WebSocketGateway()
     class Orders {
       @SubscribeMessage('interceptor')
@@ -92,7 +92,7 @@ describe.each(socketPlatforms)('locks on gateways of %s', (_, adapt, connect) =>
   });
 });
 
-it('E2 the filter sends no answer to a client that has disconnected', async () => {
+it('E2 LockExceptionFilter sends no answer to a client that has disconnected', async () => {
   const host = {
     getType: () => 'ws',
     switchToWs: () => ({

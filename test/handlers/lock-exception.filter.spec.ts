@@ -18,7 +18,7 @@ import { startResolver } from './support/resolvers.js';
 const MESSAGE = 'The resource is in use. Try again later.';
 
 describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
-  it('B67 the filter answers 409 with Retry-After and shows neither key nor holder', async () => {
+  it('B67 LockExceptionFilter answers 409 with Retry-After and shows neither key nor holder', async () => {
     @Controller()
     class Orders {
       @Get('interceptor')
@@ -48,7 +48,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     [423, 'Locked'],
     [429, 'Too Many Requests'],
     [503, 'Service Unavailable'],
-  ] as const)('B67 the filter can answer with status %i', async (status, error) => {
+  ] as const)('B67 LockExceptionFilter can answer with status %i', async (status, error) => {
     @Controller()
     class Orders {
       @Get()
@@ -131,7 +131,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect((await app.get('/')).headers.get('retry-after')).toBe('1');
   });
 
-  it('B67 the filter ends a response that has already begun', async () => {
+  it('B67 LockExceptionFilter ends a response that has already begun', async () => {
     @Controller()
     class Orders {
       @Get()
@@ -147,7 +147,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
     expect(logged).toEqual([]);
   });
 
-  it('B67 the filter ends an event stream whose lock is busy, since its headers may be sent already', async () => {
+  it('B67 LockExceptionFilter ends an event stream whose lock is busy, since its headers may be sent already', async () => {
     let runs = 0;
     @Controller()
     class Feed {
@@ -168,7 +168,7 @@ describe.each(platforms)('LockExceptionFilter over HTTP, %s', (_, adapter) => {
 });
 
 describe('LockExceptionFilter in other contexts', () => {
-  it('B67 in microservices, the filter answers with an error that has a code and does not show the key', async () => {
+  it('B67 in microservices, LockExceptionFilter answers with an error that has a code and does not show the key', async () => {
     @Controller()
     class Orders {
       @MessagePattern('interceptor')
@@ -192,7 +192,7 @@ describe('LockExceptionFilter in other contexts', () => {
       });
   });
 
-  it('B67 in commands and other contexts, the filter rethrows the error', async () => {
+  it('B67 in commands and other contexts, LockExceptionFilter rethrows the error', async () => {
     class Resolver {
       @UseFilters(LockExceptionFilter)
       async resolve() {
@@ -204,7 +204,7 @@ describe('LockExceptionFilter in other contexts', () => {
     await expect(resolve()).rejects.toThrow(LockNotAcquiredError);
   });
 
-  it('B67 the filter refuses a status other than 409, 423, 429 and 503', () => {
+  it('B67 LockExceptionFilter refuses a status other than 409, 423, 429 and 503', () => {
     expect(() => new LockExceptionFilter({ status: 418 as never })).toThrow(
       'The option "status" of LockExceptionFilter must be one of 409, 423, 429, 503, but it is 418.',
     );

@@ -22,7 +22,7 @@ import { orderKey, Shout } from './support/interceptors.js';
 const text = new TextDecoder();
 
 describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) => {
-  it('B67 the key is made from the context, and the handler can read its lock', async () => {
+  it('B67 LockInterceptor makes the key from the execution context, and the handler can read its lock', async () => {
     @Controller('orders')
     class Orders {
       @Get(':id')
@@ -37,7 +37,7 @@ describe.each(platforms)('LockInterceptor on HTTP handlers, %s', (_, adapter) =>
     expect(await (await app.get('/orders/7')).text()).toBe('7 under order:7');
   });
 
-  it('B67 two requests with one key exclude each other, requests with other keys do not', async () => {
+  it('B67 requests with the same key run one after the other, requests with other keys do not wait', async () => {
     const gate = new Gate();
     @Controller('orders')
     class Orders {

@@ -152,7 +152,7 @@ describe.each(platforms)(
       await app.happened('released');
     });
 
-    it('B21 a client that leaves during the wait ends the wait, and nothing runs', async () => {
+    it('B21 if the client leaves while its request waits for the lock, the wait ends and no handler runs', async () => {
       const gate = new Gate();
       @Controller()
       class Orders {
@@ -177,7 +177,7 @@ describe.each(platforms)(
       expect(logged).toEqual([]);
     });
 
-    it('B67 a time-out during the wait ends the wait, and nothing runs', async () => {
+    it('B67 if a request times out while it waits for the lock, the wait ends and no handler runs', async () => {
       const gate = new Gate();
       const timeOut = new TimeOut();
       @Controller()
@@ -201,7 +201,7 @@ describe.each(platforms)(
       expect([lock.held, gate.arrivals]).toEqual([true, 0]);
     });
 
-    it('B67 after the request, the response has no listener of the interceptor', async () => {
+    it('B67 LockInterceptor leaves no listener on the response of a request that has ended', async () => {
       @Controller()
       class Orders {
         @Get('locked')

@@ -29,7 +29,7 @@ class Gone implements ExceptionFilter<LockLostError> {
 const ttl = 600;
 
 describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapter) => {
-  it('B56 the handler runs to its end and then fails with LockLostError', async () => {
+  it('B56 a handler whose lock is lost runs to its end and then fails with LockLostError', async () => {
     const gate = new Gate();
     @Controller()
     class Orders {
@@ -60,7 +60,7 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
     expect(answeredBefore).toBe(false);
   });
 
-  it('B56 with rejectOnLoss: false the answer is sent, and onLost runs', async () => {
+  it('B56 with rejectOnLoss: false, the answer is sent even if the lock is lost, and onLost runs', async () => {
     const gate = new Gate();
     const [ignored, told] = [new Gate(), new Gate()];
     @Controller()
@@ -93,7 +93,7 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
     expect(gate.arrivals).toBe(1);
   });
 
-  it('B67 an Observable that has begun fails at once', async () => {
+  it('B67 an Observable that has begun fails at once when its lock is lost', async () => {
     @Controller()
     class Orders {
       @Get('values')
@@ -112,7 +112,7 @@ describe.each(platforms)('LockInterceptor when the lock is lost, %s', (_, adapte
   });
 
   it.each(['streamed', 'piped'])(
-    'B67 a %s response is aborted, so the client does not take it for complete',
+    'B67 a %s response is aborted when its lock is lost, so the client does not take it for complete',
     async (path) => {
       const file = new PassThrough();
       @Controller()

@@ -33,14 +33,14 @@ describe('the options of LockInterceptor', () => {
     expect(make).toThrow(message);
   });
 
-  it('B67 options that do not fit the defaults of the module fail the start', async () => {
+  it('B67 the application does not start if options of LockInterceptor contradict defaults of the LockModule', async () => {
     const controllers = [lockedBy(LockInterceptor('k', { renewEvery: '20s' }))];
     const imports = [LockModule.forRoot({ store: memoryStore(), ttl: '10s' })];
 
     expect(await startError({ controllers, imports })).toContain('"renewEvery" of LockInterceptor()');
   });
 
-  it('B67 without a LockModule, the start fails and names the import', async () => {
+  it('B67 without a LockModule, the application does not start, and the error names the import', async () => {
     expect(await startError({ controllers: [lockedBy(LockInterceptor('k'))] })).toContain(
       'LockInterceptor, which needs LockModule.forRoot({ store }) in the root module',
     );

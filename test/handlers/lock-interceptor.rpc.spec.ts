@@ -101,7 +101,7 @@ describe('LockInterceptor on message handlers', () => {
     await running.happened('released');
   });
 
-  it('B21 a time-out during the wait of a message handler ends the wait, and nothing runs', async () => {
+  it('B21 if a message times out while it waits for the lock, the wait ends and no handler runs', async () => {
     const gate = new Gate();
     const timeOut = new TimeOut();
     @Controller()

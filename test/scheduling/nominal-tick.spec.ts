@@ -95,7 +95,7 @@ describe('the nominal time of a tick', () => {
     const count = (from: string, until: string, most = 1_000): Promise<number> =>
       ticksBetween(schedule, 'UTC', { from: at(from), until: at(until), most });
 
-    it('B76 ticks that went by are counted up to a limit', async () => {
+    it('B76 the ticks between two times are counted up to a limit', async () => {
       expect(await count('2026-11-20T02:00Z', '2026-11-20T02:59:59Z')).toBe(0);
       expect(await count('2026-11-20T02:00Z', '2026-11-20T03:00Z')).toBe(1);
       expect(await count('2026-11-20T02:00Z', '2026-11-21T02:30Z')).toBe(24);

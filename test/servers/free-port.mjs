@@ -2,8 +2,8 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 
 /**
- * A free port below the range of outgoing connections, which could otherwise take it before
- * the server does.
+ * Returns a free port below the range of outgoing connections, because such a connection could
+ * take a port in that range before the server does.
  *
  * @returns {Promise<number>}
  */

@@ -4,8 +4,9 @@ import { initiateReplicaSet, launchMongod, runCommand } from './mongod-launch.mj
 import { startServer } from './server-home.mjs';
 
 /**
- * One mongod of the set. Its `url` leads to this member alone. `kill` ends the process at
- * once. After `freeze` the member answers nothing, while its connections stay open.
+ * One mongod of a replica set. `url` leads to this member, even if another member is the
+ * primary. `kill` ends the process at once. After `freeze` the member answers nothing, while
+ * its connections stay open.
  *
  * @typedef {{
  *   readonly url: string,

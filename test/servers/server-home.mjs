@@ -200,8 +200,8 @@ class ServerHome {
  */
 function childrenOf(pid) {
   const list = `/proc/${pid}/task/${pid}/children`;
-  // Only Linux lists the children of a process. Elsewhere, the children notice the end of their parent
-  // and exit.
+  // Only Linux lists the children of a process. On other systems, the children notice the end
+  // of their parent and exit.
   if (!existsSync(list)) return [];
   return readFileSync(list, 'utf8').split(' ').filter(Boolean).map(Number);
 }

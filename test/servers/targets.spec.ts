@@ -43,7 +43,7 @@ for (const { name, open } of sqlTargets()) {
         expect(new Set(rows.map(([{ id }]) => id)).size).toBe(200);
       });
 
-    it('a target is gone when it is disposed of, even with an open session', async () => {
+    it('the database of a target is dropped when the target is disposed of, even with an open session', async () => {
       const { options } = target;
       await target.dispose();
       if (name === 'sqlite') await expect(access(options.database as string)).rejects.toThrow(/ENOENT/);
