@@ -25,7 +25,7 @@ const pause = () => sleep(Math.random() * 15);
 
 const transaction = {
   guarded: (lock, work) => lock.transaction(work),
-  // Like most applications, checks the lock before the transaction.
+  // Most applications check the lock before they begin the transaction, as this function does.
   unguarded: (lock, work) => {
     lock.assertHeld();
     return database.transaction(work);

@@ -4,8 +4,8 @@ import { targetsAmong } from '../stores/typeorm/fixture.js';
 import { FrozenWriters, type Findings } from './frozen-writers.js';
 
 /**
- * Rounds on each database. Without FROZEN_WRITERS_ROUNDS, a few rounds on PostgreSQL keep the
- * run short.
+ * The number of rounds on each database. By default, the test plays only a few rounds on
+ * PostgreSQL, so that it stays short.
  */
 const given = Number(process.env.FROZEN_WRITERS_ROUNDS ?? 0);
 const ROUNDS = given || 6;
@@ -33,11 +33,12 @@ for (const { name, open } of targets)
       if (given) console.warn(`${name}, ${mode}: ${JSON.stringify(findings)}`);
       return findings;
     }
-    // A SQLite writer that is frozen during a write blocks the other for seconds.
+    // The limit is long, because a SQLite writer that is frozen during a write blocks the
+    // other writer for seconds.
     const timeout = 30_000 + given * 10_000;
 
     it(
-      'B91 a frozen holder commits nothing late in lock.transaction()',
+      'B91 in lock.transaction(), a frozen holder commits nothing after the next holder has written',
       async () => {
         const { rounds, late } = await play('guarded', ROUNDS);
         expect({ rounds, late }).toEqual({ rounds: ROUNDS, late: 0 });
@@ -46,7 +47,7 @@ for (const { name, open } of targets)
     );
 
     it(
-      'B91 without the guard, a frozen holder commits late, so the test above can fail',
+      'B91 without lock.transaction(), a frozen holder does commit after the next holder has written',
       async () => {
         const { late } = await play('unguarded', given || 20, given ? undefined : (found) => found.late > 0);
         expect(late).toBeGreaterThan(0);

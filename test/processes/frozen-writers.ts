@@ -8,15 +8,19 @@ interface Message {
   token?: number;
 }
 
-/** The result of freezing the holder of a lock for longer than its ttl, round after round. */
+/**
+ * What happened in the rounds of a play. In each round, the holder of a lock is frozen for
+ * longer than its ttl.
+ */
 export interface Findings {
   rounds: number;
   /**
-   * Rounds in which another process got the lock while the holder was frozen. In the other
-   * rounds the holder was between its guard and its commit, or inside a SQLite file.
+   * Rounds in which the other process got the lock while the holder was frozen. In all other
+   * rounds, the frozen holder blocked the other process with an open transaction or a locked
+   * SQLite file.
    */
   takenOver: number;
-  /** Rounds in which a write of the holder was refused afterwards. */
+  /** Rounds in which the database refused the write of the holder after the freeze. */
   refused: number;
   /** Rows with an older token that were committed after a row with a newer token. */
   late: number;
@@ -24,14 +28,18 @@ export interface Findings {
 
 const TTL = 500;
 /**
- * Twice the time that a frozen holder can keep the lock where the server ends its transaction.
+ * Milliseconds to wait for the other process to get the lock. This is twice the time after
+ * which a server ends the transaction of a frozen holder.
  */
 const PATIENCE = 3_000;
 
-/** Two processes that write under one lock. The holder is frozen at random moments. */
+/**
+ * Two processes that write rows under one lock. In each round, the holder is frozen at a
+ * random moment.
+ */
 export class FrozenWriters {
   private readonly writers: Writer[] = [];
-  /** The committed rows at the last check. */
+  /** The ids of all rows that earlier checks have found. */
   private readonly seen = new Set<string>();
   private newest = 0;
 
@@ -49,7 +57,7 @@ export class FrozenWriters {
     await this.database.destroy();
   }
 
-  /** @param enough ends the play before all rounds */
+  /** @param enough is checked after each round; `true` ends the play early */
   async play(rounds: number, enough?: (findings: Findings) => boolean): Promise<Findings> {
     const findings = { rounds: 0, takenOver: 0, refused: 0, late: 0 };
     for (let round = 1; round <= rounds; round++) {
@@ -62,7 +70,8 @@ export class FrozenWriters {
   private async playRound(findings: Findings): Promise<void> {
     const holder = await this.nextCommit();
     const other = this.writers.find((writer) => writer !== holder) as Writer;
-    await sleep(Math.random() * 100); // a random moment of a few transactions
+    // In 100 ms, a writer makes a few transactions, so the freeze hits a random moment of one.
+    await sleep(Math.random() * 100);
     const token = holder.token;
     holder.freeze();
     await sleep(TTL);
@@ -72,7 +81,8 @@ export class FrozenWriters {
     const isBack = holder.next('waiting');
     holder.goOn();
     findings.rounds++;
-    if (!overtaken) return; // The holder goes on without noticing.
+    // If the other process did not get the lock, the holder has lost nothing and goes on.
+    if (!overtaken) return;
     await isBack;
     findings.takenOver++;
     findings.late += await this.lateRows();
@@ -86,8 +96,8 @@ export class FrozenWriters {
   }
 
   /**
-   * Counts the rows that were committed since the last check with an older token than known
-   * then.
+   * Counts the rows committed since the last check whose token is older than the newest token
+   * of that check.
    */
   private async lateRows(): Promise<number> {
     const rows: { id: string; token: unknown }[] = await this.database.query('SELECT id, token FROM written');
@@ -101,7 +111,7 @@ export class FrozenWriters {
 
 class Writer {
   readonly heard: Message[] = [];
-  /** The token of its last commit. */
+  /** The fencing token of the last commit of this writer. */
   token: number | undefined;
   private awaited: { event: Message['event']; come: () => void }[] = [];
 
@@ -122,7 +132,7 @@ class Writer {
     return writer;
   }
 
-  /** Resolves at the next message of this kind. */
+  /** Resolves when the writer sends the next message of this kind. */
   next(event: Message['event']): Promise<void> {
     return new Promise((come) => void this.awaited.push({ event, come }));
   }

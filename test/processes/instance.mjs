@@ -39,8 +39,8 @@ const actions = {
   inspect: ({ key }) => locks.admin.inspect(key),
   held: ({ key }) => held.get(key).held,
   /**
-   * Increments the counter several times, each time with a read before the write. Without a
-   * lock, two instances would lose increments.
+   * Reads the counter and writes it back incremented, `times` times. Without the lock, two
+   * instances would lose increments.
    */
   async count({ key, times }) {
     for (let i = 0; i < times; i++) {
@@ -55,8 +55,8 @@ const actions = {
     }
   },
   /**
-   * Stops the process from inside, so never in the middle of a statement. The answer comes
-   * after the process goes on.
+   * Lets the process stop itself, so it never stops in the middle of a statement. The answer
+   * comes after the parent has let the process go on.
    */
   async freeze({ key }) {
     process.send({ event: 'freezing', key });

@@ -10,7 +10,7 @@ interface Message {
   error?: string;
 }
 
-/** The child processes of one test file. killAll() ends them all. */
+/** The child processes of one test file. killAll() ends all of them. */
 export class Instances {
   private readonly all: Instance[] = [];
 
@@ -33,7 +33,7 @@ export class Instances {
   }
 }
 
-/** An application in a process of its own, which carries out requests. */
+/** An application in a process of its own, which carries out requests of the test. */
 export class Instance {
   private requests = 0;
   private readonly seen: Message[] = [];
@@ -44,7 +44,10 @@ export class Instance {
     this.ended = once(child, 'exit').then(([code, signal]) => ({ code, signal }));
   }
 
-  /** Resolves to the answer, or rejects with the error of the instance. */
+  /**
+   * Sends a request to the instance. Resolves to the answer, or rejects with the error of the
+   * instance.
+   */
   async ask<T = unknown>(action: string, request: object = {}): Promise<T> {
     const id = ++this.requests;
     this.child.send({ id, action, ...request });

@@ -8,10 +8,11 @@ const fromPrimary = { readConcern: { level: 'linearizable' }, maxTimeMS: 5_000 }
 /**
  * The ways to add an entry to a ledger. A ledger is a document that is read, changed and
  * written back as a whole, so two concurrent writers lose an entry. Each way resolves to
- * whether the entry was added, and calls `sending` before the first request that may add it.
+ * whether the entry was added, and calls `sending` before the first request that may add the
+ * entry.
  */
 const ways = {
-  /** Trusts the lock: checks it just before the write. Nothing else prevents a late write. */
+  /** Checks the lock just before the write. Nothing but this check prevents a late write. */
   async plain(ledgers, _id, entry, lock, sending) {
     const ledger = await ledgers.findOne({ _id }, fromPrimary);
     lock.assertHeld();
@@ -19,7 +20,9 @@ const ways = {
     const { matchedCount } = await ledgers.updateOne({ _id }, extended(ledger, entry), majority);
     return matchedCount === 1;
   },
-  /** Claims the ledger with its token, and writes only if no newer token has claimed it. */
+  /**
+   * Stores its fencing token in the ledger, and writes only if no newer token has been stored.
+   */
   async fenced(ledgers, _id, entry, lock, sending) {
     const { token } = entry;
     const claim = { returnDocument: 'after', ...majority };
@@ -29,7 +32,7 @@ const ways = {
     const { matchedCount } = await ledgers.updateOne({ _id, token }, extended(ledger, entry), majority);
     return matchedCount === 1;
   },
-  /** Commits only while the lock is held. */
+  /** Writes in lock.transaction(), which commits only while the lock is held. */
   async transaction(ledgers, _id, entry, lock, sending) {
     await lock.transaction(async (session) => {
       const ledger = await ledgers.findOne({ _id }, { session });
@@ -45,8 +48,8 @@ const extended = ({ value, entries }, entry) => ({
 });
 
 /**
- * Locks and adds entries repeatedly, and records everything that shows if the lock excluded
- * others.
+ * Takes the lock and adds entries repeatedly. Its report shows whether two workers ever held
+ * the lock at once.
  */
 export class LedgerWork {
   #progress = new EventEmitter().setMaxListeners(0);
@@ -64,9 +67,10 @@ export class LedgerWork {
   }
 
   /**
-   * @param probing also acquires keys that no other worker wants, with one attempt each
-   * @param pause milliseconds, roughly, between two holds; without a pause, the last holder
-   * would be the first to acquire the key again
+   * @param probing whether to acquire also keys that no other worker wants, with one attempt
+   * each
+   * @param pause approximate milliseconds between a release and the next acquisition; without
+   * a pause, the last holder would be the first to acquire the key again
    */
   start({ run, way, probing, pause }) {
     this.#report = { worker: this.worker, holds: [], writes: [], probes: {}, errors: {} };
@@ -79,12 +83,12 @@ export class LedgerWork {
     ]);
   }
 
-  /** Resolves after this number of further entries was acknowledged. */
+  /** Waits until this number of further entries was acknowledged. */
   async counted(times) {
     for (let i = 0; i < times; i++) await once(this.#progress, 'counted');
   }
 
-  /** Resolves to the report when no request is under way. */
+  /** Ends the work, waits for all requests under way, and resolves to the report. */
   async end() {
     this.#ended = true;
     await this.#running;
@@ -111,8 +115,8 @@ export class LedgerWork {
 
   async #hold(lock, ledger, way, id) {
     const hold = { token: lock.fencingToken, from: now(), until: 0 };
-    // The clock is read first. A process that is suspended between the two reads believed in
-    // the lock at that time, whatever it finds now.
+    // The clock has to be read before `held`. If the process is suspended between the two
+    // reads, `until` then stays before the suspension.
     const look = () => {
       const moment = now();
       if (lock.held) hold.until = moment;
@@ -130,7 +134,7 @@ export class LedgerWork {
       const working = way(this.ledgers, ledger, { id, token: lock.fencingToken }, lock, sending);
       this.#sent.push(working);
       // A request to a frozen server hangs for minutes, so a worker that has lost its lock
-      // goes on without the answer.
+      // does not wait for the answer.
       const made = await Promise.race([working, lossOf(lock)]);
       write.outcome = made ? 'acknowledged' : 'refused';
       if (made) this.#progress.emit('counted');

@@ -1,6 +1,6 @@
-// An application in which 50 jobs run under locks and 500 calls wait for these. Each event is
-// a line of JSON. argv: its database ({ kind, options }) as JSON; `load`, or `take` to take
-// the 50 locks without waiting.
+// An application in which 50 jobs run under locks and 500 calls wait for the same locks. It
+// prints each event as a line of JSON. argv: its database ({ kind, options }) as JSON; `load`,
+// or `take` to take the 50 locks without waiting.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -15,7 +15,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 const { kind, options } = JSON.parse(process.argv[2]);
 const task = process.argv[3];
 const JOBS = 50;
-/** The last of these jobs end only at the limit of the shutdown. */
+/** The number of jobs that do not end before shutdownTimeout. */
 const ENDLESS = 5;
 const WAITERS_OF_EACH = 10;
 
@@ -24,7 +24,7 @@ const keys = Array.from({ length: JOBS }, (_, i) => `job ${i}`);
 const client = kind === 'mongodb' ? new MongoClient(options.url) : undefined;
 
 class AppModule {
-  /** Closes the client that the application has made itself. */
+  /** Closes the MongoDB client, since the application has made the client itself. */
   async onApplicationShutdown() {
     await client?.close();
   }
@@ -34,7 +34,8 @@ Module({
     ...(client ? [] : [TypeOrmModule.forRoot(options)]),
     LockModule.forRoot({
       store: client ? mongoStore({ client, databaseName: options.databaseName }) : typeOrmStore(),
-      ttl: '10m', // A call that has to wait for this ttl fails the test.
+      // With this long ttl, the test fails if a call has to wait until a lock expires.
+      ttl: '10m',
       shutdownTimeout: '3s',
     }),
   ],
@@ -60,11 +61,14 @@ if (task === 'take') {
     keys.forEach((key, i) => void work(key, i, told, () => ++running === JOBS && resolve()));
   });
   for (let i = 0; i < JOBS * WAITERS_OF_EACH; i++) void wait(keys[i % JOBS]);
-  await locks.admin.inspect(keys[0]); // After this round trip, all calls have begun to wait.
+  // When this request is answered, all calls have begun to wait.
+  await locks.admin.inspect(keys[0]);
   tell('loaded');
 }
 
-/** Each job goes on for a different time after the shutdown began. */
+/**
+ * The work of job `i`. After the shutdown has begun, each job goes on for a different time.
+ */
 async function work(key, i, told, begun) {
   try {
     await locks.run(key, async ({ signal }) => {

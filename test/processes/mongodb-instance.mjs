@@ -41,7 +41,7 @@ const actions = {
     held.set(key, { lock, lost });
     return { fencingToken: lock.fencingToken, grantedAt: now() };
   },
-  /** Answers when the holder learns that it lost the lock. */
+  /** Resolves when the holder is notified that its lock is lost. */
   loss: ({ key }) => held.get(key).lost,
   release: ({ key }) => held.get(key).lock.release(),
   held: ({ key }) => held.get(key).lock.held,
@@ -54,8 +54,8 @@ const actions = {
 };
 
 /**
- * Retries the connection, because eight instances that start at once exceed some clients' time
- * limit.
+ * Retries the connection, because it can take longer than the time limit of the client when
+ * eight instances start at once.
  */
 async function connect() {
   for (;;) {
@@ -77,5 +77,6 @@ async function answer({ id, action, ...request }) {
   }
 }
 
-process.on('disconnect', () => process.exit()); // The parent has gone.
+// The parent process has ended, so this process ends, too.
+process.on('disconnect', () => process.exit());
 process.send({ event: 'ready' });

@@ -6,7 +6,7 @@ import { Instance } from './instances.js';
 export interface MongodbInstanceOptions extends Pick<LockModuleDefaults, 'ttl' | 'retry' | 'renewEvery'> {
   url: string;
   databaseName: string;
-  /** Name of the driver package. */
+  /** The name of the driver package. */
   driver: 'mongodb' | 'mongodb6';
   clientOptions?: object;
   writeConcern?: LockWriteConcern;
@@ -14,7 +14,7 @@ export interface MongodbInstanceOptions extends Pick<LockModuleDefaults, 'ttl' |
 
 /**
  * The child processes of one test file, each with an application on MongoDB. killAll() ends
- * them all.
+ * all of them.
  */
 export class MongodbInstances {
   private readonly all: Instance[] = [];

@@ -64,7 +64,8 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       await first.event('freezing', key);
       await second.ask('acquire', { key, wait: '20s' });
       first.wake();
-      expect(await woken).toEqual({ held: false }); // at once, before any timer runs
+      // The process knows this at once, before any of its timers runs.
+      expect(await woken).toEqual({ held: false });
       await first.event('lost', key);
       expect(await first.ask('release', { key })).toBe(false);
       expect(await second.ask('held', { key })).toBe(true);
@@ -74,7 +75,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       });
     });
 
-    it('B12 a holder that gets SIGTERM frees its lock and ends by itself', async () => {
+    it('B12 a holder that gets SIGTERM frees its lock and exits without being killed', async () => {
       const key = 'stopped';
       await first.ask('acquire', { key, ttl: '10m' });
       await first.kill('SIGTERM');
@@ -86,11 +87,12 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
 
     it('B12 after app.close(), nothing keeps the process alive', async () => {
       await first.ask('acquire', { key: 'closed', ttl: '10m' });
-      void first.ask('close').catch(() => {}); // The process ends instead of answering.
+      // The request rejects, because the process exits instead of answering.
+      void first.ask('close').catch(() => {});
       expect(await first.ended).toEqual({ code: 0, signal: null });
     });
 
-    it('B40 instances that read and write under the lock lose no update', async () => {
+    it('B40 if two instances increment a counter under the lock, no increment gets lost', async () => {
       const database = await new DataSource(target.options).initialize();
       await database.query('CREATE TABLE counter (value integer)');
       await database.query('INSERT INTO counter VALUES (0)');

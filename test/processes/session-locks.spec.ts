@@ -24,13 +24,13 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
 
     const start = (label: string) => instances.start(target.options, label, 'session');
 
-    it('B20 processes that increment a counter under the lock lose no update', async () => {
+    it('B20 if several processes increment a counter under the lock, no increment gets lost', async () => {
       const all = await Promise.all(['a', 'b', 'c'].map(start));
       await Promise.all(all.map((instance) => instance.ask('count', { key: 'counter', times: 20 })));
       expect(await database.query('SELECT value FROM counter')).toEqual([{ value: 60 }]);
     });
 
-    it('B57 the session lock of a killed process goes to the waiter', async () => {
+    it('B57 when a process is killed, a waiter in another process gets its session lock', async () => {
       const [holder, next] = await Promise.all([start('holder'), start('next')]);
       const { fencingToken } = await holder.ask<{ fencingToken: number }>('acquire', { key: 'job' });
       const waiting = next.ask<{ fencingToken: number }>('acquire', { key: 'job', wait: '1h' });
@@ -43,7 +43,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       const [holder, next] = await Promise.all([start('holder'), start('next')]);
       await holder.ask('acquire', { key: 'job' });
       const waiting = next.ask('acquire', { key: 'job', wait: '1h' });
-      // The process may end before its answer.
+      // The request rejects if the process exits before it has sent the answer.
       await holder.ask('close').catch(() => undefined);
       expect(await holder.ended).toMatchObject({ code: 0 });
       await waiting;

@@ -6,7 +6,10 @@ import type { LockInspector } from '../../lib/interfaces/index.js';
 import { MongoFixture, mongodbIsSelected } from '../stores/mongodb/fixture.js';
 import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 
-/** The limit of the application is 3 s; the rest is for a busy machine. */
+/**
+ * Milliseconds within which the process has to end: 3 s are the shutdownTimeout of the
+ * application, the rest allows for a busy machine.
+ */
 const LIMIT = 3_000 + 10_000;
 
 interface Told {
@@ -44,7 +47,9 @@ function run(database: object, task: 'load' | 'take') {
     ended,
     event: async (name: string): Promise<void> => {
       const never = ended.then(() => Promise.reject(new Error(`it ended before: ${errors.join('\n')}`)));
-      never.catch(() => {}); // A caller that has its event does not wait for the end.
+      // A caller that got its event no longer handles `never`, so its later rejection is
+      // ignored here.
+      never.catch(() => {});
       while (!told.some(({ event }) => event === name)) await Promise.race([once(lines, 'line'), never]);
     },
   };
@@ -58,8 +63,8 @@ async function stopUnderLoad(database: object, store: LockInspector): Promise<vo
 
   const stoppedAt = performance.now();
   child.kill('SIGTERM');
-  // Nest ends the process with the signal that stopped it. An unhandled rejection would end it
-  // in another way.
+  // Nest ends the process with the signal that began the shutdown. After an unhandled
+  // rejection, the exit code or the errors would differ.
   expect(await ended).toEqual({ code: null, signal: 'SIGTERM', errors: [] });
   expect(performance.now() - stoppedAt).toBeLessThan(LIMIT);
 
@@ -67,7 +72,7 @@ async function stopUnderLoad(database: object, store: LockInspector): Promise<vo
   expect(of('refused').map(({ error }) => error)).toEqual(
     Array.from({ length: 500 }, () => 'LockError: The application is shutting down: it takes no more locks.'),
   );
-  // These jobs end under their locks.
+  // 45 of the 50 jobs finish while they hold their locks.
   expect(of('worked').filter(({ held }) => held)).toHaveLength(45);
   expect(of('done')).toHaveLength(45);
   expect(of('failed').map(({ error }) => error)).toEqual(Array.from({ length: 5 }, () => 'LockLostError'));

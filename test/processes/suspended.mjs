@@ -1,7 +1,6 @@
 // Takes a lock and reads the clock in a loop until the process was stopped for longer than the
-// lease. Then it reports whether it believes in the lock, before any timer runs. argv:
-// `stopped`; or `paused` for a machine whose monotonic clock stands still meanwhile, as under
-// a hypervisor.
+// lease. Then it reports `lock.held`, before any timer runs. argv: `stopped`; or `paused` to
+// simulate that the monotonic clock stood still during the stop, as under a hypervisor.
 import 'reflect-metadata';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -14,7 +13,9 @@ Module({ imports: [LockModule.forRoot({ store: memoryStore(), ttl: TTL })] })(Ap
 const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
 const lock = await app.get(LockService).acquire('key');
 const before = lock.held;
-let last = Date.now(); // The process may be stopped before its first look at the clock.
+// This time is read before the loop, because the process may be stopped before the loop
+// begins.
+let last = Date.now();
 process.send({ event: 'looking' }, () => setImmediate(look));
 
 function look() {

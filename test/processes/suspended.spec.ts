@@ -5,22 +5,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const program = fileURLToPath(new URL('suspended.mjs', import.meta.url));
-/** Longer than the lease of the program. */
+/** Milliseconds for which the process is stopped: longer than the ttl of its lock. */
 const STOPPED = 1_100;
 
 it.each([
   ['stopped', 'a process that was stopped', true],
   ['paused', 'a process whose monotonic clock stood still meanwhile', false],
-])('R12 %s: %s does not hold its lock afterwards, before any timer runs', async (how, _, lost) => {
-  const child = fork(program, [how], { execArgv: [] });
-  try {
-    await once(child, 'message');
-    child.kill('SIGSTOP');
-    await sleep(STOPPED);
-    child.kill('SIGCONT');
-    const [told] = await once(child, 'message');
-    expect(told).toEqual({ before: true, held: false, thrown: 'LockLostError', lost });
-  } finally {
-    child.kill('SIGKILL');
-  }
-});
+])(
+  'R12 %s: %s for longer than the ttl knows that its lock is lost, before any timer runs',
+  async (how, _, lost) => {
+    const child = fork(program, [how], { execArgv: [] });
+    try {
+      await once(child, 'message');
+      child.kill('SIGSTOP');
+      await sleep(STOPPED);
+      child.kill('SIGCONT');
+      const [told] = await once(child, 'message');
+      expect(told).toEqual({ before: true, held: false, thrown: 'LockLostError', lost });
+    } finally {
+      child.kill('SIGKILL');
+    }
+  },
+);

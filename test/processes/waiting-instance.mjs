@@ -1,4 +1,4 @@
-// An application that queues for a key and then ends without closing its store. argv: the
+// An application that waits for a key and then exits without closing its store. argv: the
 // DataSource options as JSON, and the key.
 import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
 import { DataSource } from 'typeorm';

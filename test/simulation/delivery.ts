@@ -5,36 +5,42 @@ import type { SimulatedProcess } from './simulated-process.js';
 import type { Appointment } from './timeline.js';
 import type { World } from './world.js';
 
-/** The course of one request. */
+/** How long one request takes, and which fault it meets on its way. */
 export interface Fate {
-  /** Milliseconds that the request and its answer take. */
+  /**
+   * Milliseconds that the request takes to the database, and `after`, those that its answer
+   * takes back.
+   */
   before: number;
   after: number;
   fault?: LinkFault;
   /**
-   * After this time the request is carried out once more, or for the first time after its link
-   * broke.
+   * Milliseconds after which the fault 'delivered twice' repeats the request, or after which
+   * 'carried out late' carries it out.
    */
   later: number;
 }
 
-/** One request to the database, with its text for the story. */
+/** One request to the database. `text` describes it in the story. */
 export interface Request<T> {
   readonly process: SimulatedProcess;
   readonly text: string;
   readonly fate: Fate;
   readonly carryOut: () => Promise<T>;
-  /** The answer of the database if it could not reach the row. */
+  /** Makes the answer that the database gives if another session has locked the row. */
   readonly contended?: () => Promise<T>;
-  /** Whether a request that arrives twice gets only its second answer. */
+  /** Whether the process gets only the second answer if the request is delivered twice. */
   readonly asksAgain: boolean;
   /** Runs on arrival, before the request is carried out. */
   readonly arrived?: () => void;
-  /** Runs when the process has an answer of any kind. */
+  /** Runs when the process has got a result or an error. */
   readonly settled?: () => void;
 }
 
-/** Delivers one request to the database and its answer back, or lets the fate interfere. */
+/**
+ * Delivers one request to the database and the answer back to the process, unless a fault
+ * prevents it.
+ */
 export class Delivery<T> implements InFlight {
   #next: Appointment | undefined;
   #carriedOut = false;
@@ -56,8 +62,8 @@ export class Delivery<T> implements InFlight {
   }
 
   /**
-   * Ends the request at a restart of the database. It was carried out just before, or never
-   * will be.
+   * Lets the request fail because the database restarts. At random, the request was carried
+   * out just before the restart, or is never carried out.
    */
   breakOff(): void {
     this.#next?.cancel();
@@ -77,8 +83,8 @@ export class Delivery<T> implements InFlight {
       case 'refused':
         return this.#fail(new LockStoreError('The server refused.'));
       case 'carried out late':
-        // The process has lost its connection, but the server goes on with the request that it
-        // has.
+        // The link breaks, so the process gets an error, but the database carries the request
+        // out later.
         this.#fail(linkBroken());
         return this.#laterOn('is carried out although its link broke');
       case 'unknown error':
@@ -99,7 +105,7 @@ export class Delivery<T> implements InFlight {
     this.#answer(this.#carryOut());
   }
 
-  /** Carries the request out later, unless the database restarts before. */
+  /** Carries the request out later, unless the database restarts in between. */
   #laterOn(how: string): void {
     const { restarts } = this.database;
     this.world.timeline.in(this.request.fate.later, () => {
@@ -114,7 +120,7 @@ export class Delivery<T> implements InFlight {
     return this.request.carryOut();
   }
 
-  /** Carries the request out without an answer. */
+  /** Carries the request out, but sends no answer to the process. */
   #carryOutUnheard(): void {
     this.#carryOut().catch(() => {});
   }
@@ -159,7 +165,7 @@ export class Delivery<T> implements InFlight {
   }
 }
 
-/** The error of a broken connection. */
+/** The error that a process gets when its connection breaks. */
 export function linkBroken(): LockStoreError {
   return new LockStoreError('The link broke.', { transient: true });
 }

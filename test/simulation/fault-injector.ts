@@ -3,7 +3,7 @@ import type { SimulatedDatabase } from './simulated-database.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { World } from './world.js';
 
-/** Lets the injector end processes and start new ones. */
+/** The methods with which FaultInjector ends processes and starts new ones. */
 export interface Operator {
   running(): SimulatedProcess[];
   stop(process: SimulatedProcess): void;
@@ -11,7 +11,10 @@ export interface Operator {
   start(name: string): void;
 }
 
-/** Longer than the inaccuracy of the machine's uptime that the library tolerates. */
+/**
+ * Milliseconds that a suspension lasts at least. The library would not notice a shorter one,
+ * since it tolerates small errors in the machine's uptime.
+ */
 const SHORTEST_SUSPENSION = 2_000;
 
 /**
@@ -30,7 +33,8 @@ export class FaultInjector {
       const ms = this.world.random.between(SHORTEST_SUSPENSION, 6_000);
       this.#tell(process.name, `its machine is suspended for ${ms} ms`);
       process.suspend(ms);
-      // The machine may wake up before its network does.
+      // After the suspension, the network of the machine may take longer to come back than the
+      // machine itself.
       if (this.world.random.percent(50)) this.#cutOff(process, ms + this.world.random.below(4000));
     },
     partition: (process) => this.#cutOff(process, this.world.random.between(100, 4000)),
@@ -93,7 +97,7 @@ export class FaultInjector {
     });
   }
 
-  /** After a process has ended, starts a new one. */
+  /** Starts a new process some time after this process has ended. */
   #succeed({ name }: SimulatedProcess): void {
     const [first = name, generation = '1'] = name.split('.');
     this.world.timeline.in(this.world.random.between(50, 1500), () => {

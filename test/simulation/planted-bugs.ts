@@ -2,36 +2,37 @@ import type { LockAcquireResult } from '../../lib/interfaces/lock-store.interfac
 import { plantedBugs as bugsOfConformance } from '../stores/conformance-planted-bugs.js';
 import type { StoreBug } from './simulated-database.js';
 
-/** One changed line of the library. Rows of one name belong to one bug. */
+/** One changed line of the library. A bug may consist of several rows with the same name. */
 export interface PlantedLine {
   name: string;
-  /** Path from the root of the repository. */
+  /** The path of the file from the root of the repository. */
   file: string;
-  /** The right text, which the file has exactly once. */
+  /** The text without the bug, which has to occur exactly once in the file. */
   from: string;
   to: string;
-  /** The libraries in which this bug was seen. */
+  /** Other lock libraries that have had this bug. */
   seenIn?: string;
   /**
-   * A schedule of the default seed that shows the bug, for bugs that take long to find. It is
-   * right as long as the library draws its random numbers in the same order.
+   * For bugs that take long to find: the number of a schedule of the default seed that shows
+   * the bug. The number has to be updated when the library draws its random numbers in another
+   * order.
    */
   seenInSchedule?: number;
 }
 
-/** The tests that search for bugs. */
+/** The kinds of tests that have to find planted bugs. */
 export type Layer = 'simulation' | 'conformance';
 
 /** A bug of a store, or of a copy of the library with changed lines. */
 export interface PlantedBug {
   name: string;
-  /** Each of these layers has to find the bug. */
+  /** The kinds of tests that have to find the bug: each of them has to. */
   foundBy: readonly Layer[];
   seenIn?: string;
   seenInSchedule?: number;
   store?: StoreBug;
   edits?: readonly PlantedLine[];
-  /** The conformance case that finds the bug; without a name, any case may find it. */
+  /** The conformance case that has to find the bug. By default, any case may find it. */
   conformanceCase?: string;
 }
 
@@ -395,7 +396,7 @@ const inLoops: readonly PlantedLine[] = [
   },
 ];
 
-/** Bugs of the conformance suite that also harm the applications of a simulated world. */
+/** The names of bugs of the conformance suite that the simulation has to find, too. */
 const HARMFUL = new Set([
   'every acquisition steals',
   'the same label is granted a held key',
@@ -420,7 +421,7 @@ const HARMFUL = new Set([
 const unknown = [...HARMFUL].filter((harmful) => !bugsOfConformance.some(({ name }) => name === harmful));
 if (unknown.length > 0) throw new Error(`The conformance suite plants no such bugs: ${unknown.join(', ')}.`);
 
-/** Schedules for the harmful bugs that take long to find. */
+/** For each bug in HARMFUL that takes long to find: the number of a schedule that shows it. */
 const SEEN_IN_SCHEDULE = new Map([
   ['the repeated request of a waiter is not recognized', 2561],
   ['a forced release is not noticed by the holder', 36],

@@ -1,6 +1,6 @@
 import type { SeededRandom } from './seeded-random.js';
 
-/** The faults of a request under way. */
+/** The faults that can happen to a request on its way. */
 export const LINK_FAULTS = [
   'delay',
   'request lost',
@@ -14,7 +14,7 @@ export const LINK_FAULTS = [
   'contention',
 ] as const;
 
-/** The faults of a process, its machine or the database. */
+/** The faults that can happen to a process, its machine or the database. */
 export const WORLD_FAULTS = [
   'pause',
   'suspend',
@@ -33,59 +33,75 @@ export type Fault = LinkFault | WorldFault | 'overtaken';
 /** The kinds of requests to the store. */
 export type Operation = keyof Schedule['troubled'];
 
-/** One small world and its faults. */
+/**
+ * The settings of one simulated world: its processes, their work, and the faults they meet.
+ */
 export interface Schedule {
-  /** Milliseconds during which new work begins. */
+  /**
+   * Milliseconds during which workers begin new work. Afterwards, running work only finishes.
+   */
   day: number;
   processes: number;
-  /** Workers of each process. */
+  /** The number of workers in each process. */
   workers: number;
   keys: readonly string[];
   /** Whether the store renews many leases in one request. */
   batches: boolean;
   /** Whether the store releases locks to waiters in one request. */
   passes: boolean;
-  /** Whether requests of a process that arrive together share statements. */
+  /**
+   * Whether a process sends acquisitions that begin at about the same time in one statement.
+   */
   shares: boolean;
   ttls: readonly number[];
-  /** The longest pause of a worker between two locks, and between two steps under a lock. */
+  /**
+   * The longest pause of a worker between two locks in milliseconds, and `work`, the longest
+   * between two steps under a lock.
+   */
   idle: number;
   work: number;
-  /** Exclusive upper limit of the number of steps under a lock. */
+  /** A worker takes fewer steps than this number under a lock. */
   steps: number;
   /** Percentage of steps that are extensions. */
   extensions: number;
   /** Percentage of steps that are transactions. */
   transactions: number;
   /**
-   * Percentages of a worker's rounds that begin with a forced release of a key, and with a
-   * purge.
+   * The percentage of a worker's rounds that begin with a forced release of a key, and
+   * `purges`, the percentage that begin with a purge.
    */
   forceReleases: number;
   purges: number;
-  /** The longest normal time of a request, and of an answer. */
+  /** Milliseconds that a request or an answer takes at most if no fault delays it. */
   delay: number;
-  /** For each kind of request, the percentage that meets one of the `linkFaults`. */
+  /**
+   * For each kind of request, the percentage of requests that meet one of the `linkFaults`.
+   */
   troubled: { acquire: number; renew: number; extend: number; release: number; releaseToWaiter: number };
   linkFaults: readonly LinkFault[];
   worldFaults: readonly WorldFault[];
-  /** The longest pause of a process. */
+  /** Milliseconds for which a fault pauses a process at most. */
   pause: number;
 }
 
 /**
- * The most by which the database's clock is ahead; the margin of the shortest lease covers it.
+ * Milliseconds by which the clock of the database is ahead at most. The margin of the shortest
+ * lease has to cover such a step.
  */
 export const CLOCK_STEP = 40;
 
 /**
- * Faults that let a request arrive after later ones. These cause the most intricate trouble.
+ * Faults after which a request can arrive later than requests sent after it. Schedules often
+ * have these faults, because they reveal most bugs.
  */
 const TARDY: readonly LinkFault[] = ['delay', 'carried out late'];
 
 const TTLS = [300, 900, 2000, 5000, 8000, Infinity];
 
-/** Long holds on machines that are suspended now and then, without any other fault. */
+/**
+ * A schedule in which workers hold locks for long, and suspensions of machines are the only
+ * faults.
+ */
 const SLEEPY: Partial<Schedule> = {
   day: 12_000,
   ttls: [900, 2000],
@@ -98,8 +114,8 @@ const SLEEPY: Partial<Schedule> = {
 };
 
 /**
- * Draws a schedule with only some of the faults, or none. A few faults reveal what all faults
- * together hide (Groce et al., Swarm Testing, ISSTA 2012).
+ * Draws a schedule with only some of the faults, or with no faults. A few faults reveal bugs
+ * that all faults together would hide (Groce et al., Swarm Testing, ISSTA 2012).
  */
 export function drawSchedule(random: SeededRandom, number: number): Schedule {
   const ttls = random.someOf(TTLS, 50);
@@ -132,7 +148,8 @@ export function drawSchedule(random: SeededRandom, number: number): Schedule {
     purges: random.oneOf([0, 0, 10, 40]),
     transactions: random.oneOf([0, 0, 10, 40]),
   };
-  // Decided by the number and not drawn, so that the other schedules stay as they were.
+  // Every tenth schedule has crowds. A random draw for this decision would change all other
+  // schedules.
   if (number % 10 === 0) return { ...schedule, ...drawCrowds(random) };
   const kind = random.below(100);
   if (kind < 35) return { ...schedule, ...drawExtensions(random) };
@@ -140,7 +157,10 @@ export function drawSchedule(random: SeededRandom, number: number): Schedule {
   return kind < 60 ? { ...schedule, ...SLEEPY } : schedule;
 }
 
-/** Many workers of each process want different keys, and their requests meet on slow links. */
+/**
+ * Many workers of each process want different keys over slow links, so their requests share
+ * statements.
+ */
 function drawCrowds(random: SeededRandom): Partial<Schedule> {
   return {
     shares: true,
@@ -169,8 +189,8 @@ function drawSuccessions(random: SeededRandom): Partial<Schedule> {
 }
 
 /**
- * Long holds with many extensions, which mostly fail. The deadline is hardest to compute
- * there, because requests with different ttls overtake each other.
+ * Workers hold locks for long and extend them often, mostly in vain. Deadlines are hardest to
+ * compute there, because requests with different ttls overtake each other.
  */
 function drawExtensions(random: SeededRandom): Partial<Schedule> {
   return {

@@ -1,4 +1,7 @@
-/** Random numbers that are the same each time: one stream for each schedule of each seed. */
+/**
+ * Random numbers that can be repeated: each schedule of each seed always gets the same
+ * numbers.
+ */
 export class SeededRandom {
   #state: number;
 
@@ -6,23 +9,23 @@ export class SeededRandom {
     this.#state = mix(mix(seed) + schedule);
   }
 
-  /** From 0 to 1; the algorithm is Tommy Ettinger's mulberry32. */
+  /** Returns a number from 0 to below 1. The algorithm is mulberry32 by Tommy Ettinger. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     return mix(this.#state) / 2 ** 32;
   }
 
-  /** A whole number from 0 to below `limit`. */
+  /** Returns a whole number from 0 to `limit` - 1. */
   below(limit: number): number {
     return Math.floor(this.next() * limit);
   }
 
-  /** A whole number, both ends included. */
+  /** Returns a whole number between the two limits, which are included. */
   between(from: number, to: number): number {
     return from + this.below(to - from + 1);
   }
 
-  /** True in `chance` percent of the calls. */
+  /** Returns `true` in `chance` percent of the calls. */
   percent(chance: number): boolean {
     return this.next() * 100 < chance;
   }
@@ -31,7 +34,7 @@ export class SeededRandom {
     return values[this.below(values.length)] as T;
   }
 
-  /** A subset; each value is in it with this chance, independently of the others. */
+  /** Returns a random subset: each value is in the subset with this chance in percent. */
   someOf<T>(values: readonly T[], chance: number): T[] {
     return values.filter(() => this.percent(chance));
   }

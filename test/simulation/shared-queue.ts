@@ -3,9 +3,11 @@ import type { World } from './world.js';
 
 /** Milliseconds between two checks of a request that is not sent yet. */
 const PACE = 60;
-/** Checks in a row that find the request waiting without a reason. */
+/**
+ * If this many checks in a row find a request waiting without a reason, that is a violation.
+ */
 const PATIENCE = 6;
-/** With this many statements under way, the next one may wait. */
+/** From this number of statements under way on, another request has a reason to wait. */
 const CROWDED = 4;
 
 /**
@@ -22,7 +24,7 @@ export class SharedQueue {
     private readonly process: SimulatedProcess,
   ) {}
 
-  /** Watches a new request until it is sent or its limit passes. */
+  /** Watches a new request until it is sent or its time limit has passed. */
   watched<T>(request: object, answer: Promise<T>): Promise<T> {
     if (this.#sent.has(request)) return answer;
     this.#waiting.add(request);
@@ -30,7 +32,10 @@ export class SharedQueue {
     return answer.finally(() => this.#waiting.delete(request));
   }
 
-  /** Notes that a statement is sent. If it `counts`, the next ones may wait for it. */
+  /**
+   * Records that a statement is sent. If `counts` is `true`, later requests may wait for a
+   * connection because of this statement.
+   */
   carry<T>(requests: readonly object[], statement: Promise<T>, counts: boolean): Promise<T> {
     for (const request of requests) {
       this.#sent.add(request);

@@ -4,35 +4,41 @@ import type { SimulatedProcess } from './simulated-process.js';
 import { SimulatedTransaction } from './simulated-transaction.js';
 import type { World } from './world.js';
 
-/** The client of a request, as far as a database sees it. */
+/** The process that sends a request. A planted bug lets the store read its clock. */
 export interface Client {
-  /** The client's wall clock. */
+  /** The time on the wall clock of the client. */
   date(): number;
 }
 
-/** A deliberate bug of a store. */
+/** A deliberate bug of the store, which the simulation has to find. */
 export interface StoreBug {
   /**
-   * The changed methods. `meanwhile` resolves after other requests may have been carried out.
+   * Returns the methods that contain the bug. `meanwhile` resolves after a short time in which
+   * other requests may be carried out.
    */
   plant?: (right: RightStore, meanwhile: () => Promise<void>) => Partial<Port>;
-  /** The clock that this store reads. */
+  /** Returns the time that the store uses instead of the clock of the database. */
   clock?: (client: Client) => number;
 }
 
-/** A request that a restart of the database interrupts. */
+/** A request under way, which fails if the database restarts. */
 export interface InFlight {
   breakOff(): void;
 }
 
 const EPOCH = Date.UTC(2026, 10, 20);
 
-/** The one database of all processes, with a clock of its own. Its data survive a restart. */
+/**
+ * The database that all processes share. It has its own clock, and keeps its data when it
+ * restarts.
+ */
 export class SimulatedDatabase {
   readonly store: RightStore;
   readonly inFlight = new Set<InFlight>();
   readonly rows: RowLocks;
-  /** The guarded keys of open transactions, each with the end of its transaction. */
+  /**
+   * The keys that open transactions guard. Each promise resolves when the transaction ends.
+   */
   readonly guarded = new Map<string, Promise<void>>();
   readonly #transactions = new Set<SimulatedTransaction>();
   readonly #operations: Port;
@@ -64,23 +70,26 @@ export class SimulatedDatabase {
     return this.#down;
   }
 
-  /** The operations of the database for this client. */
+  /** Returns the operations of the database for a request of this client. */
   operationsFor(client: Client): Port {
     this.#client = client;
     return this.#operations;
   }
 
-  /** Whether a lease of the key is valid by the database's clock. */
+  /** Returns whether a lease of the key is valid by the clock of the database. */
   isHeld(key: string): boolean {
     return this.isAhead(this.endOf(key));
   }
 
-  /** The owner of the key, now or last. */
+  /** Returns the owner that holds the key or held it last. */
   ownerOf(key: string): string | undefined {
     return this.store['entries'].get(key)?.owner ?? undefined;
   }
 
-  /** Whether this owner has a valid lease of the key, with this token if one is given. */
+  /**
+   * Returns whether this owner has a valid lease of the key, and with this token if a token is
+   * given.
+   */
   holds(key: string, owner: string, token?: number): boolean {
     const lease = this.store['entries'].get(key);
     return (
@@ -95,8 +104,7 @@ export class SimulatedDatabase {
   }
 
   /**
-   * Rolls back the transactions of a process that is gone; without a process, all
-   * transactions.
+   * Rolls back all open transactions of this process, or of all processes if none is given.
    */
   rollBack(process?: SimulatedProcess): void {
     for (const transaction of this.#transactions) {
@@ -115,17 +123,17 @@ export class SimulatedDatabase {
     }
   }
 
-  /** The end of the key's lease by the database's clock. */
+  /** Returns when the lease of the key ends by the clock of the database. */
   endOf(key: string): number {
     return this.store['entries'].get(key)?.expiresAt ?? 0;
   }
 
-  /** Whether this time of the database's clock is in the future. */
+  /** Returns whether this time is later than the present time of the database. */
   isAhead(moment: number): boolean {
     return moment > this.#date;
   }
 
-  /** Sets how far the database's clock is ahead from now on. */
+  /** Sets the clock of the database ahead of the true time by these milliseconds. */
   setClock(ahead: number): void {
     this.#ahead = ahead;
   }
@@ -144,8 +152,8 @@ export class SimulatedDatabase {
 }
 
 /**
- * The rows that batch statements have locked. A statement locks its rows one after the other
- * and waits for rows of other statements.
+ * The rows that batch statements have locked. A statement locks its rows one after the other,
+ * and waits while another statement has locked a row.
  */
 export class RowLocks {
   readonly #holders = new Map<string, RowLocker>();
@@ -153,8 +161,8 @@ export class RowLocks {
   constructor(private readonly world: World) {}
 
   /**
-   * Resolves to a function that unlocks the rows after all of them are locked. A deadlock of
-   * two statements is a violation, since a database would end one of them.
+   * Locks the rows of these keys, and resolves to a function that unlocks them. A deadlock of
+   * two statements is a violation, since a real database would abort one of the statements.
    */
   async lock(keys: readonly string[]): Promise<() => void> {
     const { world } = this;
@@ -191,7 +199,7 @@ class RowLocker {
   }
 }
 
-/** The operations of a sound store, some of which a bug replaces. */
+/** Returns the operations of a store without bugs. A planted bug replaces some of them. */
 export function operationsOf(store: MemoryLockStore): Port {
   return {
     acquire: store.acquire.bind(store),

@@ -24,26 +24,26 @@ import type { SimulatedTransaction } from './simulated-transaction.js';
 import type { Witness } from './witness.js';
 import type { World } from './world.js';
 
-/** The time limit in ms of requests without a limit. */
+/** Milliseconds after which a request ends if the library gives no time limit. */
 const STORE_LIMIT = 10_000;
-/** The connections for batches and for statements beside them. */
+/** The number of connections that statements of one process share. */
 const CONNECTIONS = 5;
 
-/** An acquisition that may share a statement. */
+/** An acquisition that may be sent in one statement with others. */
 interface Acquisition extends BatchedRequest {
   owner: string;
   ttl: number;
   request: AcquireRequest | undefined;
 }
 
-/** The store as one process sees it: the database behind a network. */
+/** The store of one process: it reaches the simulated database over a network with faults. */
 export class SimulatedLink
   implements LockStore, Pick<LockInspector, 'forceRelease' | 'purge'>, TransactionGuard
 {
-  /** Defined only if the schedule says that the store has this method. */
+  /** Exists only if the schedule gives the store this method. */
   readonly renewMany: BatchRenewer['renewMany'] | undefined;
   readonly releaseToWaiter: WaiterRelease['releaseToWaiter'] | undefined;
-  /** Defined only if the schedule says that requests share statements. */
+  /** Exists only if the schedule lets requests share statements. */
   readonly #batcher: Batcher<Acquisition, LockAcquireResult> | undefined;
   readonly #queue: SharedQueue;
   #sent = 0;
@@ -89,7 +89,7 @@ export class SimulatedLink
     );
   }
 
-  /** Ends the request at its limit, as a store does that closes the connection. */
+  /** Lets the request fail at its time limit, like a store that closes the connection then. */
   #within<T>(timeout: number, answer: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
       const timer = this.process.clock.after(timeout, () => reject(linkBroken()), false);
@@ -98,8 +98,8 @@ export class SimulatedLink
   }
 
   /**
-   * One statement for many keys. It leaves out guarded rows. If the server refuses it, nothing
-   * has changed.
+   * Acquires many keys in one statement, which leaves out guarded rows. If the server refuses
+   * the statement, no row has changed.
    */
   async #acquireMany(
     acquisitions: readonly Acquisition[],
@@ -147,8 +147,8 @@ export class SimulatedLink
     const text = this.#text(
       () => `acquire ${key} for ${alias}, ttl ${ttlText(ttl)}${resend ? ', sent again' : ''}`,
     );
-    // No network delivers a statement twice. But a request that is sent again may arrive
-    // before the first one.
+    // No network delivers a statement twice, so only a request that the library sends again
+    // can arrive twice.
     const fate = this.#draw('acquire', resend ? ['delivered twice'] : []);
     let again = false;
     return this.#send<LockAcquireResult>({
@@ -238,8 +238,8 @@ export class SimulatedLink
   }
 
   /**
-   * One statement of a transaction. It fails when the link fails, and never hangs: its caller
-   * limits the time for a commit.
+   * Sends one statement of a transaction. It fails if the link fails, but never hangs, since
+   * the caller sets a time limit for the commit.
    */
   #exchange<T>(text: string, carryOut: () => T): Promise<T> {
     const { before, after } = this.#draw('release');

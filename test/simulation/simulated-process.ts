@@ -4,7 +4,7 @@ import { LockService } from '../../lib/lock.service.js';
 import type { World } from './world.js';
 
 interface ProcessTimer {
-  /** On the monotonic clock of the machine. */
+  /** The time on the monotonic clock of the machine at which the timer fires. */
   readonly due: number;
   readonly ref: boolean;
 }
@@ -13,16 +13,16 @@ const EPOCH = Date.UTC(2026, 10, 20);
 const HOUR = 3_600_000;
 
 /**
- * A process on a machine of its own. It runs the library's real service with the clocks,
- * timers and random numbers of the simulated world.
+ * A process on its own machine. It runs the real LockService with the clocks, timers and
+ * random numbers of the simulated world.
  */
 export class SimulatedProcess {
   readonly clock: Clock;
   readonly service: LockService;
-  /** No new work begins: the process was killed or is shutting down. */
+  /** Whether the process was killed or is shutting down, so that it begins no new work. */
   ended = false;
   partitioned = false;
-  /** The last end of a suspension on the monotonic clock. */
+  /** The time on the monotonic clock at which the last suspension ended. */
   resumedAt = -Infinity;
   #dead = false;
   #stoppedUntil = 0;
@@ -30,7 +30,7 @@ export class SimulatedProcess {
   #asleep = 0;
   readonly #bornAt: number;
   readonly #timers = new Set<ProcessTimer>();
-  /** Due timers and arrived answers that wait until the process goes on. */
+  /** Timers and answers that came while the process was stopped, and run when it goes on. */
   #late: { timers: (() => void)[]; answers: (() => void)[] } = { timers: [], answers: [] };
 
   constructor(
@@ -62,8 +62,8 @@ export class SimulatedProcess {
   }
 
   /**
-   * Monotonic milliseconds. They advance while the process is paused, and stand still while
-   * its machine is suspended.
+   * The milliseconds of the monotonic clock, which goes on while the process is paused, and
+   * stands still while its machine is suspended.
    */
   get now(): number {
     return (this.#suspendedAt ?? this.world.timeline.now) - this.#bornAt - this.#asleep;
@@ -82,19 +82,22 @@ export class SimulatedProcess {
   }
 
   /**
-   * The number of the library's timers. `onlyRef` counts only the timers that keep the process
-   * alive.
+   * Returns the number of pending timers of the library. `onlyRef` counts only timers that
+   * keep the process alive.
    */
   timers(onlyRef = false): number {
     return [...this.#timers].filter(({ ref }) => ref || !onlyRef).length;
   }
 
-  /** Pauses the process: nothing runs in it for this time. */
+  /** Pauses the process for this time, in which no timer and no code of the process runs. */
   pause(ms: number): void {
     this.#stop(ms);
   }
 
-  /** Suspends the machine of the process. */
+  /**
+   * Suspends the machine of the process for this time, in which its monotonic clock stands
+   * still.
+   */
   suspend(ms: number): void {
     if (this.stopped) return;
     this.#suspendedAt = this.world.timeline.now;
@@ -108,18 +111,21 @@ export class SimulatedProcess {
     this.#late = { timers: [], answers: [] };
   }
 
-  /** A sleep of the application, not of the library. */
+  /** Lets the application wait for this time, without a timer of the library. */
   sleep(ms: number): Promise<void> {
     return new Promise((resolve) => this.world.timeline.in(ms, () => this.receive(resolve)));
   }
 
-  /** Runs the callback of an arrival: at once, or when the process goes on. */
+  /**
+   * Runs the callback when an answer arrives: at once, or if the process is stopped, when it
+   * goes on.
+   */
   receive(callback: () => void): void {
     this.#run('answers', callback);
   }
 
   #after(ms: number, callback: () => void, ref: boolean): Timer {
-    const wait = Math.max(1, Math.ceil(ms)); // Like setTimeout, at least 1 ms.
+    const wait = Math.max(1, Math.ceil(ms)); // A timer waits at least 1 ms, like setTimeout.
     const timer: ProcessTimer = { due: this.now + wait, ref };
     if (this.#dead || wait === Infinity) return { cancel() {} };
     this.#timers.add(timer);
@@ -127,7 +133,7 @@ export class SimulatedProcess {
       if (!this.#timers.has(timer)) return;
       const left = timer.due - this.now;
       if (left > 0)
-        // The machine was suspended meanwhile.
+        // The monotonic clock stood still during a suspension, so the timer is not due yet.
         appointment = this.world.timeline.in(left, due);
       else if (this.#timers.delete(timer)) callback();
     };
@@ -155,7 +161,8 @@ export class SimulatedProcess {
   }
 
   /**
-   * Runs all late timers and answers. Their order depends on where the event loop was stopped.
+   * Runs all late timers and answers. Whether timers or answers come first is drawn at random,
+   * since it depends on where the event loop was stopped.
    */
   #goOn(): void {
     const { timeline, random } = this.world;

@@ -4,7 +4,10 @@ import type { SimulatedDatabase } from './simulated-database.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { World } from './world.js';
 
-/** A transaction of the database. Other requests for a key that it guards wait for its end. */
+/**
+ * A transaction of the database. Other requests for a key that the transaction guards wait
+ * until it has ended.
+ */
 export class SimulatedTransaction {
   /** The locks under which this transaction has written. */
   readonly writtenUnder = new Set<Lock>();

@@ -11,36 +11,38 @@ import { Witness } from './witness.js';
 import { Worker } from './worker.js';
 import { World } from './world.js';
 
-/** Options of playing one schedule. */
+/** The options for playing one schedule. */
 export interface SimulationOptions {
-  /** A bug in the store. */
+  /** A bug to plant into the store. By default, the store has no bugs. */
   store?: StoreBug | undefined;
-  /** Whether to record what happens. */
+  /** Whether to record all events as a story for people. */
   story?: boolean;
 }
 
-/** The result of one schedule. */
+/** The result of playing one schedule. */
 export interface Outcome {
   holds: number;
-  /** Holders that were notified of their loss. */
+  /** The number of holders that were notified that their lock was lost. */
   losses: number;
-  /** Locks that were released to a waiter. */
+  /** The number of locks that were released to a waiter in one request. */
   passed: number;
-  /** Requests that shared a statement with others. */
+  /** The number of requests that shared a statement with others. */
   shared: number;
   faults: ReadonlyMap<Fault, number>;
-  /** The first broken promise of the library. */
+  /**
+   * The first violation: a promise that the library has broken, such as one holder for a key.
+   */
   violation: string | undefined;
   story: readonly string[];
 }
 
 /**
- * Milliseconds after which, without faults, every lease has expired and every answer has
+ * Milliseconds without faults after which every lease has expired and every answer has
  * arrived.
  */
 const NIGHT = 60_000;
 
-/** Plays the schedule with this number, the same way each time. */
+/** Plays the schedule with this number. The same number always gives the same events. */
 export async function playSchedule(
   seed: number,
   number: number,
@@ -139,7 +141,8 @@ class Simulation {
     for (const { ended, process } of this.#workers)
       if (!ended && !process.dead) world.violate(`a call of ${process.name} never ends`);
     for (const process of this.#running()) {
-      // If a waiter was left in the queue, this run would wait behind it.
+      // This run checks that no forgotten waiter is left in the queue: the run would wait
+      // behind it and not end.
       const key = world.random.oneOf(world.schedule.keys);
       await this.#ends(
         process.service.run(key, () => {}, { wait: 5 }),
@@ -179,7 +182,9 @@ class Simulation {
     if (!ended) this.world.violate(`${what} does not end`);
   }
 
-  /** Plays on for this time. Resolves to `false` after a broken promise. */
+  /**
+   * Lets this time pass in the simulated world. Resolves to `false` if there was a violation.
+   */
   async #goOn(ms: number, more = (): boolean => true): Promise<boolean> {
     const { world } = this;
     if (world.violation === undefined)

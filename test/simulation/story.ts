@@ -1,6 +1,9 @@
 import type { Timeline } from './timeline.js';
 
-/** The events of one schedule in plain text. */
+/**
+ * Lists the events of one schedule in plain text, so that people can read how a failure came
+ * about.
+ */
 export class Story {
   readonly lines: string[] = [];
 

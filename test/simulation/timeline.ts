@@ -1,4 +1,4 @@
-/** An event that happens at its time unless it is cancelled. */
+/** A planned event. It happens at the time `at` unless it is cancelled before. */
 export class Appointment {
   constructor(
     readonly at: number,
@@ -24,14 +24,14 @@ export class Appointment {
 }
 
 /**
- * The time of a simulated world in whole milliseconds, with its future events. They happen one
- * after the other, in an order that depends only on how they were planned. A minute passes in
- * a moment.
+ * The time of a simulated world in whole milliseconds, with its future events. Events happen
+ * one after the other, in an order that depends only on how they were planned, and no real
+ * time passes between them.
  */
 export class Timeline {
   #now = 0;
   #order = 0;
-  // A binary heap, whose first element is the next appointment.
+  // A binary heap of the planned events. Its first element is the next event.
   readonly #heap: Appointment[] = [];
 
   get now(): number {
@@ -45,8 +45,8 @@ export class Timeline {
   }
 
   /**
-   * Plays to this time. `after` runs after each event and its promises, and ends the play if
-   * it returns `false`.
+   * Lets all events happen until this time. `after` runs after each event, when its promises
+   * have settled; if `after` returns `false`, the play ends early.
    */
   async goOn(until: number, after: () => boolean): Promise<void> {
     await settle();
@@ -92,7 +92,10 @@ export class Timeline {
   }
 }
 
-/** Settles all promises that can settle, and lets Node report unhandled rejections. */
+/**
+ * Waits until all promises have settled that wait for no event, and until Node has reported
+ * unhandled rejections.
+ */
 function settle(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

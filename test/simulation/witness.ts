@@ -4,50 +4,53 @@ import { CLOCK_STEP } from './schedule.js';
 import type { SimulatedDatabase } from './simulated-database.js';
 import type { World } from './world.js';
 
-/** A granted lock. */
+/** A lock that a worker has got. */
 export interface Hold {
   readonly lock: Lock;
   readonly process: SimulatedProcess;
-  /** The time of its call on the process's clock. */
+  /** The time on the clock of the process at which the worker called for the lock. */
   readonly calledAt: number;
   over: boolean;
 }
 
-/** The facts about one owner id. */
+/** What the witness has seen of one owner id. */
 interface Owner {
   readonly alias: string;
-  /** The ttl to which the holder is extending the lock. */
+  /** The ttl of an extension that the holder has requested and not yet sent. */
   extension: number | undefined;
   readonly process: SimulatedProcess;
   readonly releases: { readonly sentAt: number; answeredAt: number }[];
   readonly renewals: Set<{ readonly sentAt: number; readonly alone: boolean }>;
   released: boolean;
   /**
-   * The store granted the lock after its release, or for a request that arrived twice. No
-   * process can know of this grant.
+   * Whether the store granted the lock after its release, or for a request that arrived twice.
+   * No process can know of such a grant.
    */
   grantedLate: boolean;
-  /** A forced release took the lock from this owner. */
+  /** Whether a forced release took the lock from this owner. */
   robbed: boolean;
   /**
-   * After a forced release, the holder may believe in the lock until this time of the
-   * database's clock: the end of its lease.
+   * After a forced release, `held` may stay true until this time on the clock of the database,
+   * at which the lease would have ended.
    */
   unawareUntil: number;
 }
 
-/** The library's shortest time limit of a request: a third of the shortest ttl in use. */
+/**
+ * The shortest time limit that the library gives a request, in milliseconds: a third of the
+ * shortest ttl in use.
+ */
 const PROMPT = 66;
 
 /**
- * Sees every event, also those that no process can see, and records broken promises of the
- * library.
+ * Sees every event, even those that no process can see, and records violations: promises that
+ * the library breaks.
  */
 export class Witness {
   readonly #holds = new Map<string, Set<Hold>>();
   readonly #tokens = new Map<string, number>();
   readonly #owners = new Map<string, Owner>();
-  /** The time of each release whose caller believed in the lock. */
+  /** For each owner whose lock was held when its release began, the time of the release. */
   readonly #givenBack = new Map<string, number>();
 
   constructor(
@@ -56,9 +59,9 @@ export class Witness {
   ) {}
 
   /**
-   * Runs after each event. A holder that believes in its lock must have it in the store,
-   * alone, and never again after the lock ended. After a forced release, a holder that does
-   * not know yet may believe in the lock until its lease would have ended.
+   * Checks all holds after each event. While `held` is true, the store must have the lock, and
+   * no other hold of the key may be held. Once a lock has ended, it must never be held again.
+   * After a forced release, `held` may stay true until the lease would have ended.
    */
   look(): boolean {
     for (const [key, holds] of this.#holds) {
@@ -79,17 +82,17 @@ export class Witness {
     return this.world.violation === undefined;
   }
 
-  /** Records a granted lock. */
+  /** Records a lock that a worker has got. */
   granted(lock: Lock, process: SimulatedProcess, calledAt: number): Hold {
     const hold: Hold = { lock, process, calledAt, over: false };
     const { key, fencingToken } = lock;
     this.world.holds++;
     this.world.story?.tell(process.name, `holds ${key} as ${this.aliasOf(lock.owner)}`);
-    // A grant that was answered while the machine was suspended is checked later, like any
-    // other lease.
+    // If the machine is suspended, the lock is checked only after the suspension, like any
+    // other lock.
     const last = this.#tokens.get(key) ?? 0;
-    // If a forced release came before the holder had its answer, others may have got the lock
-    // meanwhile.
+    // If a forced release came before the answer to the acquisition, other owners may have got
+    // greater tokens since.
     if (fencingToken <= last && trusted(hold) && !this.#wasRobbed(lock))
       this.#violate(`token ${fencingToken} of ${key} comes after ${last}`);
     this.#tokens.set(key, Math.max(last, fencingToken));
@@ -104,7 +107,9 @@ export class Witness {
     if (lock.held) this.#givenBack.set(lock.owner, this.world.timeline.now);
   }
 
-  /** Records the end of the release. `released` is the result or the error of the library. */
+  /**
+   * Records that the release has ended. `released` is the result or the error of the library.
+   */
   gaveBack(hold: Hold, released: boolean | Error): void {
     const { lock, process } = hold;
     this.forget(hold);
@@ -118,19 +123,22 @@ export class Witness {
       );
   }
 
-  /** Forgets a hold whose process or work has ended. */
+  /** Removes a hold from the checks, because its work has ended. */
   forget(hold: Hold): void {
     this.#holds.get(hold.lock.key)?.delete(hold);
   }
 
-  /** Forgets the holds of a killed process, which believes nothing. */
+  /**
+   * Removes the holds of a killed process from the checks, since code of this process no
+   * longer runs.
+   */
   forgetAllOf(process: SimulatedProcess): void {
     for (const holds of this.#holds.values()) {
       for (const hold of holds) if (hold.process === process) holds.delete(hold);
     }
   }
 
-  /** Checks that a process holds nothing after its shutdown. */
+  /** Checks that a process holds no lock after its shutdown. */
   closed(process: SimulatedProcess): void {
     for (const holds of this.#holds.values()) {
       for (const hold of holds)
@@ -139,7 +147,10 @@ export class Witness {
     }
   }
 
-  /** Records an owner id that appears in a request. */
+  /**
+   * Records an owner id when it first appears in a request. Returns a short name for the
+   * story.
+   */
   meet(owner: string, process: SimulatedProcess): string {
     let known = this.#owners.get(owner);
     if (!known) {
@@ -170,7 +181,7 @@ export class Witness {
     if (known) known.extension = ttl;
   }
 
-  /** Whether this renewal is the extension that the holder requested. */
+  /** Returns whether this renewal is the extension that the holder has requested. */
   isExtension(owner: string, ttl: number): boolean {
     const known = this.#owners.get(owner);
     if (known?.extension !== ttl) return false;
@@ -183,7 +194,10 @@ export class Witness {
     if (known && (known.released || known.robbed || again)) known.grantedLate = true;
   }
 
-  /** Records a forced release. The holder learns of it from its next renewal at the latest. */
+  /**
+   * Records a forced release. The holder does not know of the forced release until its next
+   * renewal.
+   */
   freedByForce(key: string): void {
     const known = this.#owners.get(this.database.ownerOf(key) ?? '');
     if (!known || !this.database.isHeld(key)) return;
@@ -191,7 +205,9 @@ export class Witness {
     known.unawareUntil = this.database.endOf(key);
   }
 
-  /** Records that the process knows of its loss. */
+  /**
+   * Records that the process was notified of the loss, so `held` must be false from now on.
+   */
   toldOfLoss(owner: string): void {
     const known = this.#owners.get(owner);
     if (known) known.unawareUntil = 0;
@@ -203,13 +219,13 @@ export class Witness {
   }
 
   /**
-   * Records that a renewal is sent. The returned function is called when the process has its
+   * Records that a renewal is sent. Returns a function to call when the process has the
    * answer.
    */
   renewalSent(owners: readonly string[]): () => void {
     const found = owners.flatMap((owner) => this.#owners.get(owner) ?? []);
-    // A renewal beside another unanswered one may get a limit from a deadline that the other
-    // then moves.
+    // Only a renewal that is under way alone has a known time limit: the answer to another
+    // renewal would move the deadline from which the limit was computed.
     const alone = found.every(({ renewals }) => renewals.size === 0);
     const renewal = { sentAt: this.world.timeline.now, alone };
     for (const { renewals } of found) renewals.add(renewal);
@@ -219,7 +235,7 @@ export class Witness {
   }
 
   /**
-   * Records that a release is sent. The returned function is called when the process has its
+   * Records that a release is sent. Returns a function to call when the process has the
    * answer.
    */
   releaseSent(owner: string): () => void {
@@ -229,7 +245,10 @@ export class Witness {
     return () => (release.answeredAt = this.world.timeline.now);
   }
 
-  /** A request that ends the lease is sent: no renewal of the lease may be under way. */
+  /**
+   * Checks that no renewal of a lease is under way when the library sends a request that ends
+   * the lease.
+   */
   endSent(owner: string): void {
     const { now } = this.world.timeline;
     const [renewal] = this.#owners.get(owner)?.renewals ?? [];
@@ -237,7 +256,10 @@ export class Witness {
       this.#violate(`${this.aliasOf(owner)} is released while a renewal is on its way`);
   }
 
-  /** Whether the library may leave a lease of this owner in the store at the end. */
+  /**
+   * Returns whether a lease of this owner may be left in the store after all processes have
+   * ended.
+   */
   mayBeLeft(owner: string | undefined): boolean {
     const known = this.#owners.get(owner ?? '');
     if (!known) return false;
@@ -264,22 +286,25 @@ export class Witness {
 }
 
 /**
- * Whether a lock that is not held has ended for good. After a suspension of its machine it may
- * only be in doubt until it is lost or confirmed.
+ * Returns whether a lock that is not held has ended for good. After a suspension of the
+ * machine, `held` may also be false only until a renewal confirms the lock.
  */
 function isOver({ lock, process, calledAt }: Hold): boolean {
   return lock.loss !== undefined || (!process.suspended && process.resumedAt < calledAt);
 }
 
 /**
- * Whether the belief of the process has to be right. It has to be right at once after a
- * suspension, but not during it.
+ * Returns whether `held` has to be right now. It has to be right as soon as a suspension has
+ * ended, but not during the suspension.
  */
 function trusted({ process }: Hold): boolean {
   return !process.suspended;
 }
 
-/** The rest of its lease, less the possible step of the database's clock. */
+/**
+ * Returns the remaining milliseconds of the lease, less the largest step of the database
+ * clock.
+ */
 function leftOf({ lock, process }: Hold): number {
   return lock.expiresAt === null ? Infinity : lock.expiresAt.getTime() - process.clock.date() - CLOCK_STEP;
 }

@@ -6,15 +6,15 @@ import type { SimulatedTransaction } from './simulated-transaction.js';
 import type { Hold, Witness } from './witness.js';
 import type { World } from './world.js';
 
-/** An error of the application's own. */
+/** An error that the work of the application throws, and not the library. */
 class WorkFailed extends Error {}
 
 /**
- * Takes locks in a process, works under them and releases them, as long as the process begins
- * new work.
+ * Takes locks in a process, works under them and releases them, until the process ends or
+ * begins its shutdown.
  */
 export class Worker {
-  /** The signals that this worker passed to the library. */
+  /** The abort signals that this worker has passed to the library. */
   readonly signals: AbortSignal[] = [];
   ended = false;
 
@@ -39,7 +39,7 @@ export class Worker {
     this.ended = true;
   }
 
-  /** Forced releases and purges, which run in the background. */
+  /** Begins forced releases and purges at random, without waiting until they have ended. */
   #administer(): void {
     const { process, world } = this;
     const { random, schedule, story } = world;
@@ -107,7 +107,7 @@ export class Worker {
     }
   }
 
-  /** The work of `run()`, which releases the lock itself. */
+  /** The body of `run()`, which releases the lock after the body. */
   async #workUnder(hold: Hold): Promise<void> {
     try {
       await this.#work(hold);
@@ -144,7 +144,8 @@ export class Worker {
       if (!random.percent(schedule.extensions)) continue;
       const extension = this.#extend(hold);
       this.#perhapsPause();
-      // Otherwise the worker goes on during the extension.
+      // In 80 percent of the cases, the worker awaits the extension; in the others, it goes on
+      // working meanwhile.
       if (random.percent(80)) await extension;
     }
   }
@@ -168,8 +169,8 @@ export class Worker {
   async #extend(hold: Hold): Promise<void> {
     const { process, world } = this;
     const ttl = world.random.oneOf([undefined, 200, 900, 2000, 10_000, 10_000]);
-    // Endless locks are not extended. An endless acquisition that is carried out after its
-    // lock was freed would stay in the store for good.
+    // A lock with ttl: Infinity is never extended to a finite ttl, since it could end early
+    // and be freed. A late acquisition without an end would then stay in the store for good.
     if (hold.lock.expiresAt === null) return;
     world.story?.tell(process.name, `extends ${hold.lock.key}${ttl === undefined ? '' : ` to ${ttl}`}`);
     if (ttl !== undefined) this.witness.extending(hold, ttl);
@@ -181,7 +182,10 @@ export class Worker {
     }
   }
 
-  /** Pauses the process shortly after a request was sent, where a pause does most harm. */
+  /**
+   * Sometimes pauses the process shortly after a request was sent, since a pause does most
+   * harm then.
+   */
   #perhapsPause(): void {
     const { random, schedule } = this.world;
     if (!schedule.worldFaults.includes('pause') || this.world.calm || !random.percent(15)) return;

@@ -3,23 +3,21 @@ import type { SeededRandom } from './seeded-random.js';
 import { Story } from './story.js';
 import { Timeline } from './timeline.js';
 
-/**
- * The state that everything in one simulated world shares: time, random numbers and records.
- */
+/** The state that all parts of one simulated world share: time, random numbers and records. */
 export class World {
   readonly timeline = new Timeline();
   readonly story: Story | undefined;
   readonly faults = new Map<Fault, number>();
-  /** From now on there are no faults. */
+  /** Whether the part of the play without faults has begun. */
   calm = false;
   holds = 0;
-  /** Holders that were notified of the loss of their lock. */
+  /** The number of holders that were notified that their lock was lost. */
   losses = 0;
-  /** Locks that were released to a waiter in one request. */
+  /** The number of locks that were released to a waiter in one request. */
   passed = 0;
-  /** Requests that shared a statement. */
+  /** The number of requests that shared a statement with others. */
   shared = 0;
-  /** The first broken promise, with its time. */
+  /** The time and text of the first violation, a promise that the library has broken. */
   violation: string | undefined;
 
   constructor(
