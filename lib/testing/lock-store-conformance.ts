@@ -66,8 +66,8 @@ export interface ConformanceOptions {
   /** The ttl in milliseconds of cases that wait for a lease to expire. Default 200. */
   ttl?: number | undefined;
   /**
-   * How many milliseconds after the end of its lease a key may become free. Later, the case
-   * fails. Default 10,000.
+   * A case fails if a key is still taken this many milliseconds after the end of its lease.
+   * Default 10,000.
    */
   patience?: number | undefined;
   /**
@@ -94,8 +94,8 @@ export interface ConformanceCase {
 }
 
 /**
- * Makes test cases of the rules for a store, for any test runner: `for (const { name, run } of
- * lockStoreConformance(create)) it(name, run)`.
+ * Makes test cases that check a store by the rules of the port, for any test runner:
+ * `for (const { name, run } of lockStoreConformance(create)) it(name, run)`.
  *
  * Keys are random, so that cases may run at the same time on one database. Leases that a case
  * leaves behind expire by themselves.
@@ -179,7 +179,7 @@ function hinting(body: Cases[string], parts: readonly Part[]): Cases[string] {
     try {
       await body(t);
     } catch (error) {
-      // instanceof would fail, since a test runner may have its own Error.
+      // `instanceof Error` may be false, since a test runner may have its own Error.
       const failure = Object(error) as { message?: unknown };
       if (typeof failure.message === 'string' && !failure.message.includes('without: ['))
         failure.message += ` (if the store is not meant to do this, leave these cases out: { without: ["${parts[0]}"] })`;
@@ -202,7 +202,7 @@ async function withStores(
   try {
     await use(open);
   } catch (error) {
-    await closeAll(); // its failures must not hide the error of the case
+    await closeAll(); // an error of closing must not hide the error of the case
     throw error;
   }
   const failures = (await closeAll()).filter((result) => result.status === 'rejected');

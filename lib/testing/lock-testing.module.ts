@@ -15,9 +15,9 @@ export type LockTestingOptions = LockModuleDefaults & LockModuleExtras;
  */
 @Module({})
 export class LockTestingModule {
-  /** Registers the module, in place of `LockModule.forRoot()`. */
+  /** Registers the module, instead of `LockModule.forRoot()`. */
   static forRoot(options: LockTestingOptions = {}): DynamicModule {
-    // like a database, while the test runs
+    // `keepsOnce` allows the option `once`: the store remembers ticks while the test runs.
     const store = Object.assign(new MemoryLockStore(), { keepsOnce: true as const });
     const token = getTestLocksToken(options.name);
     const prefix = options.prefix === undefined ? '' : `${options.prefix}:`;

@@ -27,7 +27,7 @@ export interface SqlExecutorConformanceOptions {
    * - `transactions`: its transactions are synchronous, so there is no `lock.transaction()`.
    * - `guard`: `lock.guard()` only takes transactions of `lock.transaction()`, since the
    *   client does not show whether a transaction of the application is open.
-   * - `foreign`: the client does not show to which client a transaction belongs.
+   * - `foreign`: a transaction does not show to which client it belongs.
    * - `nested`: transactions inside transactions.
    * - `leaveDirty`: connections that an application can leave in a transaction.
    */
@@ -35,8 +35,8 @@ export interface SqlExecutorConformanceOptions {
 }
 
 /**
- * Makes test cases of the rules for an executor, for any test runner: `for (const { name, run
- * } of sqlExecutorConformance(createTrial)) it(name, run)`.
+ * Makes test cases that check an executor by its rules, for any test runner:
+ * `for (const { name, run } of sqlExecutorConformance(createTrial)) it(name, run)`.
  *
  * The cases run one store on the executor, and a second store that plays another process. Keys
  * are random. Each case drops the tables that it created, except the lock table.
@@ -69,7 +69,8 @@ export function sqlExecutorConformance<Transaction>(
       try {
         await body(trial);
       } catch (error) {
-        await trial.close().catch(() => undefined); // it must not hide the error of the case
+        // An error of closing must not hide the error of the case.
+        await trial.close().catch(() => undefined);
         throw error;
       }
       await trial.close();

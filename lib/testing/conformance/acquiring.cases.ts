@@ -38,7 +38,7 @@ export const acquiring: Cases = {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     const refused = await t.attempt(key);
     assert.ok(!refused.acquired);
-    assert.ok(!show(refused).includes(owner), `the owner is in the answer: ${show(refused)}`);
+    assert.ok(!show(refused).includes(owner), `the refusal shows the owner id: ${show(refused)}`);
   },
 
   async 'B36 a label comes back unchanged, or as null if the holder has none'(t) {

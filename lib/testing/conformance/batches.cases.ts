@@ -34,7 +34,11 @@ export const batches: Cases = {
     rush.addMalformed({ owner: '' });
     await rush.run();
     for (const [key, won] of winners) {
-      assert.equal(won.length, 1, `${won.length} of three requests got ${show(key)}`);
+      assert.equal(
+        won.length,
+        1,
+        `${won.length} of three requests for ${show(key)} were granted, but one must be`,
+      );
       for (const { owner } of won) assert.equal(await t.store.renew(key, owner, LEASE), true);
     }
   },
@@ -64,7 +68,7 @@ export const batches: Cases = {
       ),
       each(requests, async ({ key, owner, released }) => {
         const result = await t.store.release(key, owner, { timeout });
-        assert.equal(result, released, `the release of ${show(key)} gave ${result}`);
+        assert.equal(result, released, `the release of ${show(key)} returned ${result}`);
       }),
     ]);
     assert.deepEqual(doubled.flat().toSorted(), twice.map(({ key }) => key).toSorted());
@@ -153,7 +157,11 @@ export const batchesResentInspected: Cases = {
     for (const { token, ...grant } of await together(5, () => t.take(t.key('expired'), { ttl, timeout })))
       rush.add({ ...grant, resend: true }, async () => {
         const { lastRun } = await t.inspector.inspect(grant.key);
-        assert.equal(lastRun, undefined, `${show(grant.key)} has a last run after ${token}`);
+        assert.equal(
+          lastRun,
+          undefined,
+          `${show(grant.key)} must have no last run, but the run with token ${token} is recorded`,
+        );
       });
     await t.shortLeasesRanOut();
     await rush.run();
@@ -205,7 +213,7 @@ export const batchesOnConditions: Cases = {
       rush.addGranted({ key: held.key, stealAfter: 1 }, held.token);
       rush.addRefused({ key: (await t.take(t.key('young'))).key, stealAfter: LEASE }, 'held');
     }
-    await t.shortLeasesRanOut(); // every lease is older than a millisecond now
+    await t.shortLeasesRanOut(); // each lease is now older than the millisecond of stealAfter
     await rush.run();
   },
 };
@@ -218,7 +226,7 @@ async function releases(store: LockStore, { key, owner }: Grant, end?: ReleaseRe
   );
 }
 
-/** Takes those of the keys that are free, all at once. */
+/** Tries to take all keys at the same time, and returns the grants. */
 async function takeEach(t: ConformanceTrial, store: LockStore, keys: readonly string[]): Promise<Grant[]> {
   const grants = await each(keys, async (key) => {
     const owner = t.owner();

@@ -18,10 +18,13 @@ import type {
 export const LEASE = 30_000;
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** How long a server may take to answer about a lease that has just begun. */
+/** Milliseconds that may pass between a grant and the check of its remaining time. */
 const SLOWNESS = 10_000;
 const POLL = 5;
-/** How often the service repeats an attempt that collided before the lock counts as busy. */
+/**
+ * The service repeats an attempt this many times after collisions before it reports the lock
+ * as busy.
+ */
 const COLLISIONS = 3;
 
 /** The cases of one topic, by name. */
@@ -104,14 +107,14 @@ export class ConformanceTrial {
     for (;;) {
       const result = await this.attempt(key, { ...attempt, owner });
       if (result.acquired) return { key, owner, token: result.fencingToken };
-      assert.ok(performance.now() < deadline, `${show(key)} does not become free: ${show(result)}`);
+      assert.ok(performance.now() < deadline, `${show(key)} did not become free in time: ${show(result)}`);
       await pause(POLL);
     }
   }
 
   /**
    * Tries a key that must be held, and returns the holder that the refusal shows. Returns
-   * `undefined` for stores that declared that they do not show it.
+   * `undefined` if the suite runs without the part `holder`.
    */
   async refusal(key: string, attempt: Attempt = {}): Promise<LockRecord | undefined> {
     const result = await this.attempt(key, attempt);
@@ -119,12 +122,12 @@ export class ConformanceTrial {
     assert.notEqual(
       result.reason,
       'contention',
-      `no other owner tries ${show(key)}, but it was refused as contended`,
+      `${show(key)} was refused as contended, although no other owner tries it`,
     );
     if (!this.settings.holder) return undefined;
     assert.ok(
       result.holder,
-      `the refusal of ${show(key)} does not show the holder; if that is meant, leave these checks out: { without: ["holder"] }`,
+      `the refusal of ${show(key)} does not show the holder; if the store need not show it, leave these checks out: { without: ["holder"] }`,
     );
     return result.holder;
   }
@@ -133,26 +136,28 @@ export class ConformanceTrial {
   async refused(key: string, reason: RefusalReason, attempt: Attempt = {}): Promise<void> {
     const result = await this.attempt(key, attempt);
     assert.ok(!result.acquired, `${show(key)} must be refused as ${reason}, but it was granted`);
-    assert.equal(result.reason, reason, `${show(key)} was refused for another reason`);
+    assert.equal(result.reason, reason, `${show(key)} must be refused as ${reason}, not for another reason`);
   }
 
   /**
-   * Waits until every short lease granted before has expired, by waiting for a later lease of
-   * the same length.
+   * Waits until all short leases that were granted before have expired: it takes a lease of
+   * the same length, and waits for the end of this later lease.
    */
   async shortLeasesRanOut(ttl = this.settings.ttl): Promise<void> {
     const { key } = await this.take(this.key('witness'), { ttl });
     await this.takeWhenFree(key);
   }
 
-  /** A lease that has expired, and whose key was not taken since. */
+  /** Makes a lease and waits until it has expired. No other owner has taken its key. */
   async expired(attempt: Attempt = {}): Promise<Grant> {
     const grant = await this.take(this.key('expired'), { ...attempt, ttl: this.settings.ttl });
     await this.shortLeasesRanOut();
     return grant;
   }
 
-  /** Lets all racers try the key at once, in all instances, and returns the winners. */
+  /**
+   * Lets all racers try the key at the same time, in all instances, and returns the winners.
+   */
   async race(key: string, attempt: Omit<Attempt, 'store' | 'owner'> = {}): Promise<Grant[]> {
     const stores = await this.instances();
     const grants = await together(this.settings.racers, async (racer) => {
@@ -167,7 +172,7 @@ export class ConformanceTrial {
     const { store } = this;
     assert.ok(
       has<LockInspector>(store, 'inspect', 'list', 'forceRelease', 'purge'),
-      'the store is no LockInspector; if that is meant, leave these cases out: { without: ["inspect"] }',
+      'the store does not implement LockInspector; if it need not, leave these cases out: { without: ["inspect"] }',
     );
     return store;
   }
@@ -176,7 +181,7 @@ export class ConformanceTrial {
     const { store } = this;
     assert.ok(
       has<LockPauser>(store, 'pause', 'resume'),
-      'the store is no LockPauser; if that is meant, leave these cases out: { without: ["pause"] }',
+      'the store does not implement LockPauser; if it need not, leave these cases out: { without: ["pause"] }',
     );
     return store;
   }
@@ -184,7 +189,7 @@ export class ConformanceTrial {
   waiterReleaseOf(store: LockStore): WaiterRelease {
     assert.ok(
       has<WaiterRelease>(store, 'releaseToWaiter'),
-      'the store is no WaiterRelease; if that is meant, leave these cases out: { without: ["releaseToWaiter"] }',
+      'the store does not implement WaiterRelease; if it need not, leave these cases out: { without: ["releaseToWaiter"] }',
     );
     return store;
   }
@@ -193,15 +198,15 @@ export class ConformanceTrial {
     const { store } = this;
     assert.ok(
       has<BatchRenewer>(store, 'renewMany'),
-      'the store is no BatchRenewer; if that is meant, leave these cases out: { without: ["renewMany"] }',
+      'the store does not implement BatchRenewer; if it need not, leave these cases out: { without: ["renewMany"] }',
     );
     return store;
   }
 }
 
 /**
- * Runs the work `count` times at once. It throws the first failure only when all of them have
- * ended, so that none goes on after the case.
+ * Runs the work `count` times at the same time. It throws the first failure only after all
+ * runs have ended, so that no run outlives the case.
  */
 export async function together<T>(count: number, work: (index: number) => Promise<T>): Promise<T[]> {
   const runs = Array.from({ length: count }, (_, index) => work(index));
@@ -233,7 +238,7 @@ export function assertRecord(
 ): void {
   if (!holder) return;
   for (const [name, value] of Object.entries(expected))
-    assert.deepEqual(Reflect.get(holder, name), value, message ?? `the holder's ${name} is wrong`);
+    assert.deepEqual(Reflect.get(holder, name), value, message ?? `the shown holder has a wrong ${name}`);
 }
 
 /**
@@ -245,7 +250,7 @@ export function assertTimeLeft(holder: LockRecord | undefined, ttl: number): voi
   const left = holder.remaining;
   assert.ok(
     left > ttl - SLOWNESS && left <= ttl,
-    `${left} ms remain of a lease of ${ttl} ms that has just begun`,
+    `a lease of ${ttl} ms that has just begun shows ${left} ms as remaining`,
   );
   assert.ok(holder.expiresAt instanceof Date, 'the holder has no expiresAt');
   const length = holder.expiresAt.getTime() - holder.renewedAt.getTime();
@@ -256,7 +261,7 @@ export function assertTimeLeft(holder: LockRecord | undefined, ttl: number): voi
 }
 
 export function lastRunOf(found: LockInspection): LockRun {
-  assert.ok(found.lastRun, `no last run: ${show(found)}`);
+  assert.ok(found.lastRun, `the inspection shows no last run: ${show(found)}`);
   return found.lastRun;
 }
 
@@ -264,7 +269,7 @@ export function lastRunOf(found: LockInspection): LockRun {
 export function onlyOne(winners: Grant[]): Grant {
   const [winner, ...others] = winners;
   assert.ok(winner, 'the key is free, but no racer got it');
-  assert.deepEqual(others, [], 'more than one got the key');
+  assert.deepEqual(others, [], 'more than one racer got the key');
   return winner;
 }
 

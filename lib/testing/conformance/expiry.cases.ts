@@ -8,7 +8,10 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** A lease that is not renewed ends by itself. Then the key is as free as after a release. */
+/**
+ * Without a renewal, a lease ends after its ttl, and its key is then as free as after a
+ * release.
+ */
 export const expiry: Cases = {
   async 'B22 a refusal shows the holder with its label, its token, and the start and end of its lease'(t) {
     const ttl = 23_456;
@@ -38,7 +41,7 @@ export const expiry: Cases = {
     const passed = performance.now() - sentAt;
     assert.ok(
       passed >= t.settings.ttl - 5,
-      `a lease of ${t.settings.ttl} ms was taken over after ${passed} ms`,
+      `a lease of ${t.settings.ttl} ms was taken over too early, after ${passed} ms`,
     );
     assertGrowing([token, next.token]);
   },

@@ -10,7 +10,7 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** The inspection of one key: its present holder, and its last run. */
+/** The inspection of a key shows its present holder, and its last run. */
 export const inspecting: Cases = {
   async 'B69 a key that was never locked is free, and inspecting, releasing or renewing it changes nothing'(
     t,
@@ -32,7 +32,7 @@ export const inspecting: Cases = {
     assert.equal(found.holder.label, 'worker');
     assert.equal(found.holder.fencingToken, token);
     assertTimeLeft(found.holder, LEASE);
-    assert.ok(!show(found).includes(owner), `the owner is in the answer: ${show(found)}`);
+    assert.ok(!show(found).includes(owner), `the inspection shows the owner id: ${show(found)}`);
   },
 
   async 'B69 the inspection of a lock that never expires shows no end'(t) {
@@ -46,11 +46,11 @@ export const inspecting: Cases = {
   async 'B69 the inspection of an expired key still shows its last holder'(t) {
     const { key, token } = await t.expired({ label: 'worker' });
     const found = await t.inspector.inspect(key);
-    assert.ok(found.state === 'expired', `the state is ${found.state}`);
+    assert.ok(found.state === 'expired', `the key must be shown as expired, not as ${found.state}`);
     assert.equal(found.holder.label, 'worker');
     assert.equal(found.holder.fencingToken, token);
     assert.ok(found.holder.expiresAt instanceof Date);
-    assert.ok(found.holder.remaining <= 0, `${found.holder.remaining} ms remain of a lease that ran out`);
+    assert.ok(found.holder.remaining <= 0, `${found.holder.remaining} ms remain of an expired lease`);
   },
 
   async 'B46 after a release, the inspection shows the last run with its outcome'(t) {
@@ -66,7 +66,7 @@ export const inspecting: Cases = {
       assert.equal(run.label, `worker ${outcome}`);
       assert.equal(run.outcome, outcome ?? 'done');
       if (startedAt) assert.deepEqual(run.startedAt, startedAt);
-      assert.ok(lengthOf(run) >= t.settings.ttl - 5, `the run took ${lengthOf(run)} ms`);
+      assert.ok(lengthOf(run) >= t.settings.ttl - 5, `the recorded run is too short: ${lengthOf(run)} ms`);
     }
   },
 
@@ -88,7 +88,7 @@ export const inspecting: Cases = {
     assert.equal(run.label, 'crashed');
     assert.equal(run.outcome, 'failed');
     const off = Math.abs(lengthOf(run) - t.settings.ttl);
-    assert.ok(off < 50, `a lease of ${t.settings.ttl} ms is said to have ended after ${lengthOf(run)} ms`);
+    assert.ok(off < 50, `the recorded run of a lease of ${t.settings.ttl} ms took ${lengthOf(run)} ms`);
   },
 
   async 'B76 a key that its release keeps taken is shown as held, with the label of its last holder'(t) {

@@ -71,11 +71,23 @@ async function areDifferent(t: ConformanceTrial, names: string[], toKey = suffix
   const grants = [];
   for (const name of names) grants.push(await t.take(toKey(name)));
   for (const { key, owner, token } of grants) {
-    assertRecord(await t.refusal(key), { fencingToken: token }, `another lock answered for ${show(key)}`);
-    assert.equal(await t.store.renew(key, owner, LEASE), true, `${show(key)} was lost to another key`);
+    assertRecord(
+      await t.refusal(key),
+      { fencingToken: token },
+      `the lock of another key was shown for ${show(key)}`,
+    );
+    assert.equal(
+      await t.store.renew(key, owner, LEASE),
+      true,
+      `${show(key)} was lost because of another key`,
+    );
   }
   for (const { key, owner } of grants) {
-    assert.equal(await t.store.release(key, owner), true, `${show(key)} was released with another key`);
+    assert.equal(
+      await t.store.release(key, owner),
+      true,
+      `${show(key)} was already released together with another key`,
+    );
   }
 }
 

@@ -2,7 +2,7 @@ import { strict as assert } from 'node:assert';
 import type { LockInspector } from '../../interfaces/lock-store.interface.js';
 import { assertTimeLeft, LEASE, show, type Cases, type Grant } from './conformance-trial.js';
 
-/** The locks that are held, page by page. */
+/** A list has the held locks, page by page. */
 export const listing: Cases = {
   async 'B70 a list is sorted by the bytes of the keys, and its pages leave out no lock'(t) {
     const prefix = `${t.key()}:`;
@@ -16,7 +16,11 @@ export const listing: Cases = {
         pages.flat(),
         names.map((name) => `${prefix}${name}`),
       );
-      assert.equal(pages.length, Math.ceil(names.length / limit), `pages of ${limit}: ${show(pages)}`);
+      assert.equal(
+        pages.length,
+        Math.ceil(names.length / limit),
+        `a list of ${names.length} locks has a wrong number of pages of ${limit}: ${show(pages)}`,
+      );
     }
   },
 
@@ -69,7 +73,7 @@ export const listing: Cases = {
   },
 };
 
-/** Lists of stores whose locks expire, and can be kept after a release. */
+/** For stores whose leases expire, and whose releases can keep a key taken. */
 export const listingOfLeases: Cases = {
   async 'B70 a list has held keys and keys that a release keeps taken, and no others'(t) {
     const prefix = `${t.key()}:`;
@@ -83,23 +87,23 @@ export const listingOfLeases: Cases = {
 
     const page = await t.inspector.list({ prefix, limit: 1000 });
     const [first, ...others] = page.locks;
-    assert.ok(first, `${expired.key} and others: nothing is listed`);
+    assert.ok(first, `${expired.key} has expired, but ${held.key} is held and must be listed`);
     assert.equal(first.key, held.key);
     assert.equal(first.label, 'worker');
     assert.equal(first.fencingToken, held.token);
     assertTimeLeft(first, LEASE);
-    // Array.from makes arrays of this realm, since a driver's arrays may come from another
-    // realm than the test runner's.
+    // Array.from() copies the driver's array into the realm of the test runner, since
+    // deepEqual() tells arrays of two realms apart.
     assert.deepEqual(
       Array.from(others, ({ key }) => key),
       [kept.key],
     );
     assert.equal(page.next, undefined);
-    assert.ok(!show(page).includes(held.owner), `an owner is in the list: ${show(page)}`);
+    assert.ok(!show(page).includes(held.owner), `the list shows an owner id: ${show(page)}`);
   },
 };
 
-/** The keys of all pages. */
+/** Reads all pages, and returns the keys of each page. */
 async function readAll(
   inspector: LockInspector,
   prefix: string | undefined,
@@ -109,10 +113,10 @@ async function readAll(
   let after: string | undefined;
   do {
     const page = await inspector.list({ prefix, limit, after });
-    assert.ok(page.locks.length <= limit, `${page.locks.length} locks on a page of ${limit}`);
+    assert.ok(page.locks.length <= limit, `a page of at most ${limit} locks has ${page.locks.length}`);
     assert.ok(
       page.next === undefined || after === undefined || page.next !== after,
-      'the pages go round in circles',
+      'a page has the same `next` as the page before, so the list would never end',
     );
     pages.push(Array.from(page.locks, ({ key }) => key));
     after = page.next;

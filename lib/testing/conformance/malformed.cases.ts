@@ -42,7 +42,7 @@ export const malformed: Cases = {
       await refuses(t.store, 'acquire', t.key(), value, LEASE, { resend: true });
       await refuses(t.store, 'renew', key, value, LEASE);
       const error = await refuses(t.store, 'release', key, value);
-      assert.ok(!error.message.includes('a secret'), `the owner is in the message: ${error.message}`);
+      assert.ok(!error.message.includes('a secret'), `the message shows the owner id: ${error.message}`);
     }
     assertRecord(await t.refusal(key), { fencingToken: token });
     assert.equal(await t.store.renew(key, owner, LEASE), true);
@@ -162,11 +162,14 @@ export const malformedPurge: Cases = {
     for (const olderThan of NO_AGES) await refuses(t.inspector, 'purge', { prefix: key, olderThan });
     await refuses(t.inspector, 'purge', { prefix: key });
     for (const prefix of NO_BOUNDS) await refuses(t.inspector, 'purge', { prefix, olderThan: 0 });
-    assert.ok((await t.inspector.inspect(key)).lastRun, 'the last run is forgotten');
+    assert.ok((await t.inspector.inspect(key)).lastRun, 'a refused purge has deleted the key');
   },
 };
 
-/** Calls a method with values of any type, as JavaScript can. */
+/**
+ * Calls a method with values of any type, as callers without TypeScript can, and returns the
+ * error.
+ */
 async function refuses<Store extends object>(
   store: Store,
   method: keyof Store,
@@ -184,7 +187,10 @@ async function refuses<Store extends object>(
     },
     `${call} was not refused`,
   );
-  assert.ok(refusal instanceof LockError, `${call} failed with ${show(refusal)}`);
+  assert.ok(
+    refusal instanceof LockError,
+    `${call} must be refused with a LockError, but it failed with ${show(refusal)}`,
+  );
   assert.ok(!(refusal instanceof LockStoreError), `${call} reached the database: ${show(refusal)}`);
   return refusal;
 }

@@ -20,8 +20,7 @@ const EPOCH = Date.now() - HOUR / 2;
 const LONG_SLOT = 2 ** 40;
 
 /**
- * A run of a key happens once, whatever its owner, its outcome and the clocks of the other
- * instances.
+ * A tick runs once, whatever its owner, its outcome and the clocks of the instances.
  */
 export const oncePerTick: Cases = {
   async 'B76 a tick is granted once: after the release, every instance refuses it as done'(t) {
@@ -97,7 +96,11 @@ export const oncePerTick: Cases = {
         if (acquired) assert.equal(await store.release(key, owner), true);
         return acquired;
       });
-      assert.equal(runs.filter(Boolean).length, 1, `${show(runs)} of tick ${round}`);
+      assert.equal(
+        runs.filter(Boolean).length,
+        1,
+        `exactly one attempt for tick ${round} must be granted: ${show(runs)}`,
+      );
       await t.refused(key, 'tick-done', { once: nth(round) });
     }
   },
@@ -150,7 +153,7 @@ export const oncePerTick: Cases = {
   },
 };
 
-/** The inspection of a key that runs once per tick, and when its tick is forgotten. */
+/** An inspection shows the last tick of a key, and a purge forgets old ticks. */
 export const oncePerTickInspected: Cases = {
   async 'B76 an inspection shows the last tick during and after its run'(t) {
     const key = t.key();
@@ -171,7 +174,7 @@ export const oncePerTickInspected: Cases = {
     assert.ok(state === 'held' && lastTick && 'holder' in found);
     assert.equal(lastTick.getTime() % slot, 0);
     const begun = found.holder.startedAt.getTime() - lastTick.getTime();
-    assert.ok(begun > -50 && begun < slot + 50, `the run began ${begun} ms after the slot`);
+    assert.ok(begun > -50 && begun < slot + 50, `the run began ${begun} ms after the beginning of its slot`);
   },
 
   async 'B76 a tick whose run crashed is recorded as failed'(t) {

@@ -12,7 +12,7 @@ import {
 
 const HOUR = 3_600_000;
 
-/** No attempt gets a paused key, and its holder keeps it. */
+/** No attempt gets a paused key, but a present holder keeps its lock. */
 export const pausing: Cases = {
   async 'B73 a paused key is refused to every owner, until it is resumed'(t) {
     const { key, owner, token } = await t.take(t.key());
@@ -115,7 +115,7 @@ export const pausing: Cases = {
   },
 };
 
-/** The inspection of a paused key, and that it stays paused. */
+/** An inspection shows a pause, and neither a forced release nor a purge ends it. */
 export const pausingInspected: Cases = {
   async 'B73 an inspection shows whether a held, expired or free key is paused'(t) {
     const held = await t.take(t.key());
@@ -180,7 +180,10 @@ export const pausingInspected: Cases = {
   },
 };
 
-/** A pause together with the other reasons of a refusal. */
+/**
+ * Which reason the store reports if a key is paused and would be refused for another reason
+ * too.
+ */
 export const pausingOnce: Cases = {
   async 'B73 B33 a paused key is not stolen'(t) {
     const { key, owner } = await t.take(t.key());

@@ -14,7 +14,7 @@ import {
 } from './conformance-trial.js';
 
 /**
- * A purge forgets old keys, and locks work as before. Each purge has a prefix, since other
+ * A purge deletes old keys, and does not disturb locks. Each purge has a prefix, since other
  * cases may use the same database.
  */
 export const purging: Cases = {
@@ -28,7 +28,7 @@ export const purging: Cases = {
     await t.store.release(released.key, released.owner, { outcome: 'failed' });
     assert.equal(await t.inspector.purge({ prefix, olderThan: 0 }), 3);
     for (const { key } of [released, kept, expired])
-      assert.ok(await isForgotten(t.inspector, key), `${key} is still there`);
+      assert.ok(await isForgotten(t.inspector, key), `the purge did not delete ${key}`);
     assert.equal(await t.inspector.purge({ prefix, olderThan: 0 }), 0);
     await t.take(released.key);
   },
@@ -56,7 +56,10 @@ export const purging: Cases = {
     for (const olderThan of [LEASE, LEASE + 0.5, NEVER])
       assert.equal(await t.inspector.purge({ prefix, olderThan }), 0);
     assert.equal(await t.inspector.purge({ olderThan: NEVER }), 0);
-    assert.ok(!(await isForgotten(t.inspector, released.key)), `${released.key} is gone`);
+    assert.ok(
+      !(await isForgotten(t.inspector, released.key)),
+      `the purge deleted ${released.key}, which is too young`,
+    );
     await t.shortLeasesRanOut();
     assert.equal(await t.inspector.purge({ prefix, olderThan: t.settings.ttl }), 2);
   },
@@ -73,7 +76,11 @@ export const purging: Cases = {
       const there = await remaining(t.inspector, base, names);
       const expected = there.filter((other) => !other.startsWith(name));
       const purged = await t.inspector.purge({ prefix: `${base}${name}`, olderThan: 0 });
-      assert.deepEqual(await remaining(t.inspector, base, names), expected, `after a purge of ${name}`);
+      assert.deepEqual(
+        await remaining(t.inspector, base, names),
+        expected,
+        `a purge of the prefix ${name} deleted the wrong keys`,
+      );
       assert.equal(purged, there.length - expected.length);
     }
   },
@@ -122,7 +129,10 @@ export const purging: Cases = {
   },
 };
 
-/** Whether the store has forgotten the key: it shows no holder and no run. */
+/**
+ * Whether the store has forgotten the key, so that an inspection shows neither a holder nor a
+ * run.
+ */
 async function isForgotten(inspector: LockInspector, key: string): Promise<boolean> {
   const { state, lastRun } = await inspector.inspect(key);
   return state === 'free' && lastRun === undefined;

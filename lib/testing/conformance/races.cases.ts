@@ -11,8 +11,8 @@ import {
 } from './conformance-trial.js';
 
 /**
- * Of many attempts at once one wins, and the others are refused. No collision inside the
- * database becomes an error.
+ * Exactly one of many simultaneous attempts wins, and the others are refused. A collision
+ * inside the database does not become an error.
  */
 export const races: Cases = {
   async 'B25 exactly one of many simultaneous acquirers of a new key gets it'(t) {

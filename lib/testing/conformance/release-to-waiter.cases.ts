@@ -35,7 +35,11 @@ export const releasingToWaiters: Cases = {
       if (found) {
         assert.equal(found.label?.slice(0, 255), label?.slice(0, 255));
         const begun = found.renewedAt.getTime() - found.startedAt.getTime();
-        assert.equal(begun, 0, `the run of the next one is said to have begun ${begun} ms before`);
+        assert.equal(
+          begun,
+          0,
+          `the run of the waiter must begin with its lease, but it began ${begun} ms earlier`,
+        );
       }
       holder = next;
     }
@@ -115,8 +119,8 @@ export const releasingToWaiters: Cases = {
         return result.acquired ? [{ key, owner: next, token: result.fencingToken }] : [];
       });
       const grants = released.flat();
-      assert.ok(grants.length < 2, `${grants.length} were granted one lock`);
-      holder = grants[0] ?? holder; // all of them may have collided
+      assert.ok(grants.length < 2, `${grants.length} waiters were granted the same lock`);
+      holder = grants[0] ?? holder; // after collisions, no waiter has it
       assert.equal(await t.store.renew(key, holder.owner, LEASE), true);
       if (grants[0]) assertGrowing([token, holder.token]);
     }
@@ -214,7 +218,7 @@ async function releaseTo(t: ConformanceTrial, holder: Grant, wanted: Wanted = {}
     if (result.acquired) return { key: holder.key, owner: next.owner, token: result.fencingToken };
     assert.ok(
       result.reason === 'contention' && performance.now() < deadline,
-      `${show(holder.key)} is held by the owner that releases it to a waiter, but that was refused: ${show(result)}`,
+      `${show(holder.key)} is held by the owner that releases it to a waiter, but the release was refused: ${show(result)}`,
     );
   }
 }
@@ -239,5 +243,9 @@ async function refusesWaiter(
     !result.acquired,
     `${show(lease.key)} was released to a waiter, but it must be refused as ${reason}`,
   );
-  assert.equal(result.reason, reason, `${show(lease.key)} was refused for another reason`);
+  assert.equal(
+    result.reason,
+    reason,
+    `${show(lease.key)} must be refused as ${reason}, not for another reason`,
+  );
 }

@@ -55,7 +55,10 @@ export const keeping: Cases = {
     assertRecord(kept, { label: 'worker' });
     assertRecord(kept, { fencingToken: token });
     if (kept)
-      assert.ok(kept.remaining > LEASE && kept.remaining <= 2 * LEASE, `it is kept for ${kept.remaining} ms`);
+      assert.ok(
+        kept.remaining > LEASE && kept.remaining <= 2 * LEASE,
+        `the key is kept taken for ${kept.remaining} ms`,
+      );
     await t.refusal(key, { owner });
     assert.equal(await t.store.renew(key, owner, LEASE), false);
     assert.equal(await t.store.release(key, owner), false);
@@ -67,7 +70,7 @@ export const keeping: Cases = {
     assert.equal(await t.store.release(key, owner, { keepFor: t.settings.ttl }), true);
     const next = await t.takeWhenFree(key);
     const passed = performance.now() - sentAt;
-    assert.ok(passed >= t.settings.ttl - 5, `it was free after ${passed} ms`);
+    assert.ok(passed >= t.settings.ttl - 5, `the key was free too early, after ${passed} ms`);
     assertGrowing([token, next.token]);
   },
 

@@ -103,7 +103,7 @@ export const renewMany: Cases = {
 
 /**
  * Renews leases, and repeats the renewal of those whose outcome is `unknown`, like the engine.
- * A store that renews leases one by one may not reach each of them in time.
+ * A store that renews leases one by one may run out of time before the last lease.
  */
 async function renewAll(t: ConformanceTrial, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
   const outcomes = await t.batchRenewer.renewMany(leases);

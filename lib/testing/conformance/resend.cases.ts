@@ -1,7 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { assertRecord, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
 
-/** Repeats an attempt whose answer was lost. The first one may have been granted, or not. */
+/**
+ * With `resend`, a caller repeats an attempt whose answer was lost, and which the store may
+ * have granted.
+ */
 export const resend: Cases = {
   async 'resend: a granted attempt gets its lock again, with the same token and a full ttl'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
@@ -34,7 +37,10 @@ export const resend: Cases = {
   async 'resend: after its own lease has expired, an attempt is granted with the same or a larger token'(t) {
     const { key, owner, token } = await t.expired();
     const again = await t.take(key, { owner, resend: true });
-    assert.ok(again.token >= token, `token ${again.token} was granted after ${token}`);
+    assert.ok(
+      again.token >= token,
+      `the repeated attempt got token ${again.token}, which is smaller than ${token}`,
+    );
     assertTimeLeft(await t.refusal(key), LEASE);
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },

@@ -10,7 +10,10 @@ import {
   type Grant,
 } from './conformance-trial.js';
 
-/** Labels that could be cut or read as null in a list of values. */
+/**
+ * Labels that a database could cut, or read as NULL, if a store sends them in a list of
+ * values.
+ */
 const LABELS = ['', 'NULL', 'null', '{a,"b"}', '\\', "'", '"', 'ä 🔒', '[object Object]', ' a, b '];
 
 /**
@@ -31,7 +34,7 @@ type Judge = (result: LockAcquireResult) => void | Promise<void>;
 /** Requests that are sent at the same time. Each has a function that judges its result. */
 export class Rush {
   readonly #requests: { request: Request; judge: Judge }[] = [];
-  /** Further requests whose results are not judged, or that judge themselves. */
+  /** Further requests, which check their own results or whose results do not matter. */
   readonly #beside: (() => Promise<void>)[] = [];
 
   constructor(private readonly t: ConformanceTrial) {}
@@ -50,8 +53,12 @@ export class Rush {
         fencingToken: result.fencingToken,
         ...(attempt.label !== undefined && { label: attempt.label }),
       };
-      assertRecord(await this.t.refusal(key), expected, `another lock answered for ${show(key)}`);
-      assert.equal(await this.t.store.renew(key, owner, LEASE), true, `${show(key)} has another owner`);
+      assertRecord(await this.t.refusal(key), expected, `the lock of another key was shown for ${show(key)}`);
+      assert.equal(
+        await this.t.store.renew(key, owner, LEASE),
+        true,
+        `${show(key)} was granted to another owner`,
+      );
     });
   }
 
@@ -64,14 +71,18 @@ export class Rush {
     const { key, owner = this.t.owner() } = attempt;
     this.add({ ...attempt, owner }, async (result) => {
       assert.ok(!result.acquired, `${show(key)} must be refused as ${reason}, but it was granted`);
-      assert.equal(result.reason ?? 'held', reason, `${show(key)} was refused for another reason`);
+      assert.equal(
+        result.reason ?? 'held',
+        reason,
+        `${show(key)} must be refused as ${reason}, not for another reason`,
+      );
       if (!holder || !this.t.settings.holder) return;
       assertRecord(result.holder, { key, fencingToken: holder.token, label: holder.label });
       assert.equal(await this.t.store.renew(key, holder.owner, LEASE), true);
     });
   }
 
-  /** Adds a malformed request, which must fail alone, without effect on the other requests. */
+  /** Adds a malformed request, which must fail without effect on the other requests. */
   addMalformed(malformed: Partial<Request>): void {
     const { key = this.t.key(), owner = this.t.owner(), ttl = LEASE } = malformed;
     this.#beside.push(async () => {
@@ -101,7 +112,10 @@ export class Rush {
     }
   }
 
-  /** Sends all requests at once, mixed, and judges the results when all have come. */
+  /**
+   * Sends all requests at the same time in a mixed order, and judges the results once all have
+   * arrived.
+   */
   async run(): Promise<void> {
     const requests = mixed(this.#requests);
     const [results] = await Promise.all([
@@ -116,8 +130,8 @@ export class Rush {
 }
 
 /**
- * Does the work for all items at once. It throws the first failure only after all work has
- * ended.
+ * Does the work for all items at the same time. It throws the first failure only after all
+ * work has ended.
  */
 export async function each<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
   const runs = items.map(async (item) => work(item));
@@ -125,7 +139,7 @@ export async function each<T, R>(items: readonly T[], work: (item: T) => Promise
   return Promise.all(runs);
 }
 
-/** The items in a mixed order that is the same each time. */
+/** Returns the items in a mixed order, which is the same in each run. */
 export function mixed<T>(items: readonly T[]): T[] {
   const places = items.map((item, i) => ({ item, place: (i * 7919) % 1009 }));
   return places.toSorted((a, b) => a.place - b.place).map(({ item }) => item);

@@ -4,7 +4,9 @@ import { nth } from './once.cases.js';
 
 const HOUR = 3_600_000;
 
-/** Requests of scheduled methods: ticks that may be repeated after a crash, and gaps. */
+/**
+ * Scheduled methods send ticks that may be repeated after a crash, or gaps between two starts.
+ */
 export const scheduled: Cases = {
   async 'B81 failOver: a tick is refused as held until its holder releases the lock, and then as done'(t) {
     const { key, owner, token } = await t.take(t.key(), { once: repeatable(1) });
@@ -44,7 +46,10 @@ export const scheduled: Cases = {
     await t.store.release(first.key, first.owner);
     const owner = t.owner();
     const granted = await t.attempt(first.key, { owner, once: nth(1) });
-    assert.ok(granted.acquired, `a tick three hours ahead keeps the key: ${show(granted)}`);
+    assert.ok(
+      granted.acquired,
+      `a recorded tick three hours ahead must be ignored, but the attempt was refused: ${show(granted)}`,
+    );
     assert.equal(granted.ignoredTick?.getTime(), ahead);
     assert.ok(granted.fencingToken > first.token);
     await t.store.release(first.key, owner);
@@ -93,7 +98,10 @@ export const scheduled: Cases = {
     const { key, owner } = await t.take(t.key(), { once: { tick, ahead: 3 * HOUR } });
     await t.store.release(key, owner);
     const granted = await t.attempt(key, { once: { gap: 2 * HOUR } });
-    assert.ok(granted.acquired, `a start an hour ahead keeps the key: ${show(granted)}`);
+    assert.ok(
+      granted.acquired,
+      `a recorded start an hour ahead must be ignored, but the attempt was refused: ${show(granted)}`,
+    );
     assert.equal(granted.ignoredTick?.getTime(), tick);
   },
 
@@ -107,7 +115,7 @@ export const scheduled: Cases = {
   },
 };
 
-/** Ticks whose lock was stolen. */
+/** A tick may run again after its lock was stolen. */
 export const scheduledStealing: Cases = {
   async 'B81 failOver: a tick whose lock is stolen is granted again, but only to the new holder'(t) {
     const { key, token } = await t.expired({ ttl: NEVER, once: repeatable(1) });
@@ -120,14 +128,14 @@ export const scheduledStealing: Cases = {
   },
 };
 
-/** The recorded ticks of scheduled methods. */
+/** An inspection shows the recorded ticks of scheduled methods. */
 export const scheduledInspected: Cases = {
   async 'B81 gap: the recorded tick is the start of the run'(t) {
     const { key } = await t.take(t.key(), { once: { gap: HOUR } });
     const { state, lastTick, ...found } = await t.inspector.inspect(key);
     assert.ok(state === 'held' && lastTick && 'holder' in found);
     const apart = Math.abs(found.holder.startedAt.getTime() - lastTick.getTime());
-    assert.ok(apart <= 50, `the tick is ${apart} ms from the start`);
+    assert.ok(apart <= 50, `the recorded tick is ${apart} ms away from the start of the run`);
   },
 
   async 'B81 failOver: a tick stays done after a forced release'(t) {
@@ -137,7 +145,9 @@ export const scheduledInspected: Cases = {
   },
 };
 
-/** The same tick, which may be repeated after a crash. */
+/**
+ * The n-th tick of `nth()`, but with `failOver`: another instance may repeat it after a crash.
+ */
 function repeatable(n: number): { tick: number; ahead: number; failOver: true } {
   return { ...nth(n), failOver: true };
 }

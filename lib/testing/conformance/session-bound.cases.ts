@@ -14,7 +14,7 @@ import {
 const EARLY = 5;
 
 /**
- * Locks that last as long as a connection of their holder. The server makes contenders wait.
+ * A lock lasts as long as a connection of its holder, and contenders wait in the server.
  */
 export const sessionBound: Cases = {
   async 'B20 a held lock is refused to every other instance, and granted to each after its release'(t) {
@@ -41,7 +41,10 @@ export const sessionBound: Cases = {
         return result.acquired ? [{ store, owner, token: result.fencingToken }] : [];
       });
       const [winner, ...more] = grants.flat();
-      assert.ok(winner && more.length === 0, `${grants.flat().length} were granted the key`);
+      assert.ok(
+        winner && more.length === 0,
+        `${grants.flat().length} racers were granted the key, but one must be`,
+      );
       tokens.push(winner.token);
       assert.equal(await winner.store.release(key, winner.owner), true);
     }
@@ -70,7 +73,7 @@ export const sessionBound: Cases = {
       const begun = performance.now();
       await refused(t, key, { store: other, wait });
       const waited = performance.now() - begun;
-      assert.ok(waited >= wait - EARLY, `a wait of ${wait} ms ended after ${waited}`);
+      assert.ok(waited >= wait - EARLY, `a wait of ${wait} ms ended too early, after ${waited} ms`);
     }
   },
 
@@ -116,7 +119,7 @@ export const sessionBound: Cases = {
     const result = await (await t.open()).acquire(key, t.owner(), LEASE, { wait: Infinity });
     assert.ok(result.acquired);
     const kept = performance.now() - begun;
-    assert.ok(kept >= t.settings.ttl - EARLY, `it was kept for ${kept} ms`);
+    assert.ok(kept >= t.settings.ttl - EARLY, `the key was free too early, after ${kept} ms`);
   },
 
   async 'B41 similar keys are different locks'(t) {

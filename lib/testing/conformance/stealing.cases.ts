@@ -10,7 +10,9 @@ import {
   type Cases,
 } from './conformance-trial.js';
 
-/** An acquisition with `stealAfter` takes a lock whose last renewal was that long ago. */
+/**
+ * An acquisition with `stealAfter` takes a lock whose last renewal was at least that long ago.
+ */
 export const stealing: Cases = {
   async 'B32 a lock that was not renewed for the time of stealAfter is stolen, with a larger token'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'old' });
@@ -49,10 +51,11 @@ export const stealing: Cases = {
     const stealAfter = (renewedAt - grantedAt) / 2;
     assert.equal(await t.store.renew(key, owner, LEASE), true);
     const { acquired } = await t.attempt(key, { stealAfter });
-    // If the machine stood still in between, the lock was old enough to be stolen.
+    // If the machine paused after the renewal, the lock may have become old enough to be
+    // stolen.
     assert.ok(
       !acquired || performance.now() - renewedAt >= stealAfter - 5,
-      `stolen after ${stealAfter} ms, though renewed later`,
+      `a stealAfter of ${stealAfter} ms took the lock, although it was renewed more recently`,
     );
   },
 
@@ -88,7 +91,8 @@ export const stealing: Cases = {
       await t.shortLeasesRanOut(stealAfter);
       const startedAt = performance.now();
       const winners = await t.race(key, { stealAfter });
-      // If the race took longer, the last contender could steal the lock from the winner.
+      // If the race takes longer than `stealAfter`, its last contender may steal the lock from
+      // the winner.
       const isSlow = performance.now() - startedAt >= stealAfter && winners.length > 1;
       const winner = isSlow ? winners.reduce((a, b) => (a.token > b.token ? a : b)) : onlyOne(winners);
       assertGrowing([token, winner.token]);

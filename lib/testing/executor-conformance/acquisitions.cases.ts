@@ -2,12 +2,15 @@ import { strict as assert } from 'node:assert';
 import { LockStoreError } from '../../lock.errors.js';
 import { failureOf, LEASE, show, type ExecutorCases, type ExecutorTrial } from './executor-trial.js';
 
-/** More than a pool usually lends at once, so that dirty connections are met. */
+/**
+ * More acquisitions than a pool has connections, so that some get a connection with an open
+ * transaction.
+ */
 const ATTEMPTS = 12;
 const RACERS = 12;
 const CAUSE = /transaction|autocommit/;
 
-/** Acquisitions beside the transactions of the application: they never join one. */
+/** An acquisition never joins a transaction of the application. */
 export const acquisitions: ExecutorCases = {
   async 'B77 an acquisition is committed by itself, and another client sees it'(t) {
     const { key, owner } = await t.take();
@@ -19,8 +22,8 @@ export const acquisitions: ExecutorCases = {
 
   async 'B90 a key that reads like SQL is renewed and released'(t) {
     const { key, owner } = await t.take(t.store, `${t.key()} RETURNING "key" -- O'Brien`);
-    assert.equal(await t.store.renew(key, owner, LEASE), true, 'the renewal says that the lock is lost');
-    assert.equal(await t.store.release(key, owner), true, 'the release says that the lock is lost');
+    assert.equal(await t.store.renew(key, owner, LEASE), true, 'the renewal must return true');
+    assert.equal(await t.store.release(key, owner), true, 'the release must return true');
   },
 
   async 'B77 another client sees an acquisition inside a transaction of the application before the commit'(
@@ -56,7 +59,7 @@ export const acquisitions: ExecutorCases = {
       assert.equal(await t.store.renew(renewed.key, renewed.owner, 2 * LEASE), true);
       assert.equal(await t.store.release(released.key, released.owner), true);
     });
-    await t.sees(released.key, 'free', 'after a release and the rollback around it');
+    await t.sees(released.key, 'free', 'after the rollback of a transaction with a release inside it');
     const found = await t.others.inspect(renewed.key);
     assert.ok(found.state === 'held' && found.holder.remaining > LEASE, 'the rollback undid a renewal');
   },
@@ -102,12 +105,16 @@ export const acquisitions: ExecutorCases = {
       [t.store, theirs],
     ] as const) {
       const refused = await store.acquire(held.key, 'another owner', LEASE, { label: 'another' });
-      assert.ok(!refused.acquired, 'both clients have the key');
-      assert.equal(refused.holder?.fencingToken, held.token, `the holder is not seen: ${show(refused)}`);
+      assert.ok(!refused.acquired, 'both clients hold the same key');
+      assert.equal(
+        refused.holder?.fencingToken,
+        held.token,
+        `the refusal does not show the holder: ${show(refused)}`,
+      );
     }
     assert.equal(await t.store.release(mine.key, mine.owner), true);
     const next = await t.take(t.others, mine.key);
-    assert.ok(next.token > mine.token, 'tokens must grow from client to client');
+    assert.ok(next.token > mine.token, 'a grant to another client must have a larger token');
   },
 
   async 'B90 at most one of many concurrent acquirers on two clients gets the lock'(t) {
@@ -121,7 +128,7 @@ export const acquisitions: ExecutorCases = {
   },
 };
 
-/** For clients that have transactions in transactions. */
+/** For clients that have nested transactions. */
 export const nestedAcquisitions: ExecutorCases = {
   async 'B77 the rollback of a nested transaction does not undo an acquisition inside it'(t) {
     const nested = t.part('nested');
@@ -138,15 +145,15 @@ export const nestedAcquisitions: ExecutorCases = {
           throw planned;
         }),
       );
-      assert.equal(failure, planned, 'nested must reject with what its work rejects with');
+      assert.equal(failure, planned, 'nested must reject with the error of its work');
       await t.sees(key, 'held', 'after the nested transaction');
     });
     await t.sees(key, 'held', 'after the commit');
-    assert.equal(await t.written(2), 0, 'the nested rollback must undo what it wrote');
+    assert.equal(await t.written(2), 0, 'the rollback must undo what the nested transaction wrote');
   },
 };
 
-/** For clients with pools. */
+/** For clients with pools, where the application can leave a connection in a transaction. */
 export const dirtyAcquisitions: ExecutorCases = {
   async 'B83 on a connection that was left in a transaction, an acquisition fails, or other clients see its grant'(
     t,
@@ -169,13 +176,16 @@ async function abort(t: ExecutorTrial, transaction: unknown): Promise<void> {
   assert.notEqual(typeof failed, 'string', 'a query of a table that is missing must fail');
 }
 
-/** A grant that others see, or a failure that names its cause. */
+/**
+ * Acquires a key: either the other client sees the grant, or the error names the open
+ * transaction.
+ */
 async function acquireBesideDirt(t: ExecutorTrial): Promise<void> {
   const key = t.key();
   const failure = await failureOf(() => t.take(t.store, key));
   if (typeof failure === 'string') return t.sees(key, 'held', 'after a grant beside dirty connections');
   assert.ok(
     failure instanceof LockStoreError && CAUSE.test(failure.message),
-    `a failure must be a LockStoreError that names the transaction, but: ${show(failure)}`,
+    `an acquisition that fails must reject with a LockStoreError that names the transaction, but: ${show(failure)}`,
   );
 }

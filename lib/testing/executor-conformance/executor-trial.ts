@@ -38,18 +38,24 @@ export interface SqlExecutorTrial<Transaction = unknown> {
    * and rejects when it rejects.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
-  /** The same inside a transaction, mostly by a savepoint. */
+  /**
+   * Begins a transaction inside another, mostly with a savepoint, and ends it as `transaction`
+   * does.
+   */
   nested?:
     (<T>(transaction: Transaction, work: (nested: Transaction) => Promise<T>) => Promise<T>) | undefined;
   /**
    * Leaves connections of the client in an open transaction, as an application does that
-   * forgets the COMMIT. May return a function that ends them, for a shared client whose pool
-   * keeps such connections.
+   * forgets the COMMIT. May return a function that ends these transactions, for a shared
+   * client whose pool keeps the connections.
    */
   leaveDirty?: (() => Promise<void | (() => Promise<void>)>) | undefined;
   /** Runs `work` in a transaction of another client of the same kind. */
   foreign?: (<T>(work: (transaction: Transaction) => Promise<T>) => Promise<T>) | undefined;
-  /** What a caller may mistake for a transaction, by its name: the client, its pool. */
+  /**
+   * Values that a caller may mistake for a transaction, such as the client or its pool, by
+   * their names.
+   */
   notTransactions?: Record<string, unknown> | undefined;
   /** Texts that the description must not show: the user, the password. */
   secrets?: readonly string[] | undefined;
@@ -91,7 +97,9 @@ export class ExecutorTrial {
     return `conformance:${randomBytes(8).toString('hex')}`;
   }
 
-  /** `false` on SQLite, where a transaction that has written keeps locks from the file. */
+  /**
+   * `false` on SQLite, where a transaction that has written blocks the lock store's writes.
+   */
   get writesInTransactions(): boolean {
     return this.given.executor.type !== 'better-sqlite3';
   }
@@ -104,25 +112,27 @@ export class ExecutorTrial {
     return { key, owner, token: result.fencingToken };
   }
 
-  /** Checks what the other client sees of a key. */
+  /** Checks that the other client sees the key in this state. */
   async sees(key: string, state: 'held' | 'free', when: string): Promise<void> {
     const found = (await this.others.inspect(key)).state;
     assert.equal(found, state, `${when}, another client must see the key ${state}`);
   }
 
-  /** Runs a statement as the store does: outside of each transaction. */
+  /** Runs a statement as the store does, outside of any transaction. */
   async run(sql: string, values?: readonly unknown[]): Promise<Answer> {
     this.connections ??= await this.connect(this.given.executor);
     return this.connections.use(OPERATION_LIMIT, (run) => run(sql, values, 'conformance'));
   }
 
-  /** Runs a statement as the other client. */
+  /** Runs a statement through the other client. */
   async runElsewhere(sql: string): Promise<Answer> {
     this.othersConnections ??= await this.connect(this.given.other);
     return this.othersConnections.use(OPERATION_LIMIT, (run) => run(sql));
   }
 
-  /** A table of this case, with the columns `id` and `note`. */
+  /**
+   * Returns a table of this case, with the columns `id` and `note`. The first call creates it.
+   */
   async scratch(): Promise<string> {
     if (this.table) return this.table;
     const table = `conformance_${randomBytes(6).toString('hex')}`;
@@ -135,13 +145,13 @@ export class ExecutorTrial {
     this.tables.push(table);
   }
 
-  /** Writes a row as the application, in its transaction. */
+  /** Writes a row as the application does, in its transaction if one is given. */
   async write(id: number, transaction?: unknown): Promise<void> {
     await this.given.query(`INSERT INTO ${await this.scratch()} (id) VALUES (${id})`, transaction);
   }
 
   /**
-   * Begins the work of a transaction: it reads, and writes a row where that stops no lock.
+   * Reads in a transaction of the application, and writes a row too, except on SQLite.
    *
    * @returns the id of the row
    */
@@ -160,7 +170,10 @@ export class ExecutorTrial {
     return Number(rows[0]?.n);
   }
 
-  /** Rolls back a transaction of the application. A failure of the work itself counts. */
+  /**
+   * Runs the work in a transaction of the application, and rolls it back. Throws if the work
+   * fails.
+   */
   async rollBack(work: (transaction: unknown) => Promise<void>): Promise<void> {
     const planned = new Error('rolled back by the conformance suite');
     let failure: { error: unknown } | undefined;
@@ -171,10 +184,10 @@ export class ExecutorTrial {
       }),
     );
     if (failure) throw failure.error;
-    assert.notEqual(typeof ended, 'string', 'a transaction whose work rejects must reject');
+    assert.notEqual(typeof ended, 'string', 'the transaction must reject, since its work rejects');
   }
 
-  /** A part that the trial must have. */
+  /** Returns an optional part of the trial, which this case needs. */
   part<Part extends 'nested' | 'leaveDirty' | 'foreign'>(part: Part): NonNullable<SqlExecutorTrial[Part]> {
     const given: SqlExecutorTrial[Part] = this.given[part];
     assert.ok(
@@ -198,7 +211,7 @@ export class ExecutorTrial {
     for (const table of this.tables) await this.runElsewhere(`DROP TABLE IF EXISTS ${table}`);
     for (const close of this.closing) close();
     const closed = await Promise.allSettled([this.store.close(), this.others.close()]);
-    await this.given.executor.close(); // a store that was never opened closes nothing
+    await this.given.executor.close(); // an unopened store does not close it
     await this.given.other.close();
     await this.given.dispose?.();
     for (const end of closed) if (end.status === 'rejected') throw end.reason;
@@ -219,7 +232,7 @@ export class ExecutorTrial {
   }
 }
 
-/** What the work rejects with; or, as a text, that it does not. */
+/** Returns the error of the work, or a text which says that the work did not reject. */
 export async function failureOf(work: () => Promise<unknown>): Promise<unknown> {
   try {
     return `no error, but ${show(await work())}`;

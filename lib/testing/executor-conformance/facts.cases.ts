@@ -3,7 +3,7 @@ import type { ExecutorCases } from './executor-trial.js';
 
 const TYPES = ['postgres', 'mysql', 'mariadb', 'better-sqlite3'];
 
-/** What an executor says of its client, and what it leaves alone when it is closed. */
+/** An executor describes its client, and leaves the client usable when it is closed. */
 export const facts: ExecutorCases = {
   async 'B90 an executor names its client, and a type of database that can keep locks'(t) {
     const { client, type, schema } = t.given.executor;
@@ -20,13 +20,13 @@ export const facts: ExecutorCases = {
     assert.ok(typeof description === 'string' && description !== '', 'there must be a description');
     const { secrets = [] } = t.given;
     const hidden = [...secrets, '://', '@'].filter((secret) => description.includes(secret));
-    assert.deepEqual(hidden, [], `the description shows what it must not: ${description}`);
+    assert.deepEqual(hidden, [], `the description must show no user, no password and no URL: ${description}`);
   },
 
   async 'B13 close leaves the client of the application usable'(t) {
     await t.take();
     await t.store.close();
-    await t.given.executor.close(); // again, for an executor that counts
+    await t.given.executor.close(); // a second time, in case an executor counts the calls
     await t.given.query('SELECT 1');
     await t.given.transaction((transaction) => t.given.query('SELECT 1', transaction));
   },

@@ -5,13 +5,16 @@ import { storeFailure } from '../../stores/sql/store-failure.js';
 import { SqlLockStore } from '../../stores/sql/sql-lock.store.js';
 import { failureOf, LEASE, show, type ExecutorCases, type ExecutorTrial } from './executor-trial.js';
 
-/** What each database calls a value of the statement. */
+/** How a database writes the values of a statement, and its codes for two errors. */
 interface Dialect {
-  /** As text, or as bytes where the lock table keeps bytes. */
+  /** A value that is a text, or bytes where the lock table keeps bytes. */
   text: string;
   whole: string;
   none: string;
-  /** The codes of a table that is missing, and of a key that is there already. */
+  /**
+   * The codes of two errors: `missing` for a missing table, `duplicate` for a key that exists
+   * already.
+   */
   missing: unknown[];
   duplicate: unknown[];
 }
@@ -48,13 +51,13 @@ const TEXTS = [
 ];
 const NUMBERS = [0, 1, -1, 2 ** 31, 2 ** 53 - 1, -(2 ** 53 - 1), 1_763_596_800_123_457];
 
-/** Statements as the store runs them, their results and their errors. */
+/** The results and errors of statements that run as the store runs them. */
 export const statements: ExecutorCases = {
   async 'B90 a query returns texts unchanged, in every script and with every quote'(t) {
     const { text, none } = dialectOf(t);
     for (const given of TEXTS) {
       const { rows } = await t.run(`SELECT ${text} AS given, ${none} AS missing`, [asBound(t, given), null]);
-      assert.equal(rows.length, 1, 'one row was selected');
+      assert.equal(rows.length, 1, 'the query must return one row');
       assert.equal(String(rows[0]?.given), given, 'a text has changed on its way');
       assert.equal(rows[0]?.missing, null, 'NULL must come back as null');
     }
@@ -73,7 +76,7 @@ export const statements: ExecutorCases = {
     for (const id of [3, 1, 2]) await t.run(`INSERT INTO ${table} (id, note) VALUES (${id}, 'n${id}')`);
     const { rows } = await t.run(`SELECT id, note FROM ${table} ORDER BY id`);
     const found = rows.map(({ id, note }) => `${String(id)}:${String(note)}`).join();
-    assert.equal(found, '1:n1,2:n2,3:n3', 'the rows are not those that were written, in their order');
+    assert.equal(found, '1:n1,2:n2,3:n3', 'the query must return the rows that were written, in their order');
     const { rows: none } = await t.run(`SELECT id FROM ${table} WHERE id = 4`);
     assert.ok(Array.isArray(none) && none.length === 0, `a query without rows gives ${show(none)}`);
   },
@@ -87,7 +90,7 @@ export const statements: ExecutorCases = {
     assert.equal(await affected(`DELETE FROM ${table} WHERE id = 1`), 1);
     const { whole } = dialectOf(t);
     const changed = await t.run(`UPDATE ${table} SET note = 'y' WHERE id = ${whole}`, [3]);
-    assert.equal(changed.affected, 1, 'one row was changed by a statement with values');
+    assert.equal(changed.affected, 1, 'a statement with values must report the one row that it changed');
   },
 
   async 'B90 an error of the server keeps its code'(t) {
@@ -96,14 +99,14 @@ export const statements: ExecutorCases = {
     await t.run(`INSERT INTO ${table} (id) VALUES (1)`);
     assertCode(await failureOf(() => t.run(`INSERT INTO ${table} (id) VALUES (1)`)), duplicate);
     assertCode(await failureOf(() => t.run(`SELECT 1 FROM ${table}_missing`)), missing);
-    await t.run(`SELECT 1 FROM ${table}`); // the client goes on
+    await t.run(`SELECT 1 FROM ${table}`); // the client is still usable
   },
 
   async 'B90 the error of a connection that the server has ended is recognized, and the client stays usable'(
     t,
   ) {
     const { type } = t.given.executor;
-    if (type === 'better-sqlite3') return; // a file has no server
+    if (type === 'better-sqlite3') return; // SQLite has no server that could end a connection
     const mark = `conformance ${t.key()}`;
     const [slow, sessions, kill] =
       type === 'postgres'
@@ -121,11 +124,11 @@ export const statements: ExecutorCases = {
     const failing = failureOf(() => t.run(slow)).finally(() => (state.ended = true));
     while (!state.ended)
       for (const { id } of (await t.runElsewhere(sessions)).rows)
-        await failureOf(() => t.runElsewhere(kill(id))); // it may have ended meanwhile
+        await failureOf(() => t.runElsewhere(kill(id))); // the session may be over
     const failure = storeFailure(await failing, 'run a statement', 'the database');
     assert.ok(
       failure instanceof LockStoreError && failure.transient,
-      `its error must have a code that says so, such as ECONNRESET: ${show(failure)}`,
+      `the error of a connection that has ended must have a code such as ECONNRESET: ${show(failure)}`,
     );
     await t.take();
   },
@@ -136,7 +139,7 @@ export const statements: ExecutorCases = {
     const failure = await failureOf(() => store.prepare());
     assert.ok(
       failure instanceof LockStoreError && /is missing, and autoCreate is off/.test(failure.message),
-      `without its table the store must say that it is missing, but: ${show(failure)}`,
+      `the error must say that the lock table is missing, but: ${show(failure)}`,
     );
     assert.ok(failure.message.includes(table), `the error does not name the table: ${failure.message}`);
   },
@@ -151,7 +154,7 @@ export const statements: ExecutorCases = {
     const failure = await failureOf(() => store.acquire(t.key(), owner, LEASE, { label: 'worker' }));
     assert.ok(
       failure instanceof LockStoreError && /label/.test(failure.message),
-      `without a column the store must fail with what the server says, but: ${show(failure)}`,
+      `the error must repeat what the server says about the missing column, but: ${show(failure)}`,
     );
     assert.ok(!show(failure).includes(owner), `the error shows the owner id: ${show(failure)}`);
   },
@@ -162,7 +165,7 @@ function dialectOf({ given: { executor } }: ExecutorTrial): Dialect {
   return executor.type === 'better-sqlite3' ? SQLITE : MYSQL;
 }
 
-/** As the store binds texts: as bytes on MySQL and MariaDB. */
+/** Converts a text as the store does before it binds it: to bytes on MySQL and MariaDB. */
 function asBound({ given: { executor } }: ExecutorTrial, text: string): unknown {
   return executor.type === 'mysql' || executor.type === 'mariadb' ? Buffer.from(text) : text;
 }

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { failureOf, LEASE, show, type ExecutorCases } from './executor-trial.js';
 
-/** Milliseconds for an attempt that must be refused while a guard stands. */
+/** The time limit, in milliseconds, of an attempt that must not get a guarded lock. */
 const SHORT = 800;
 
 /** Transactions that the store begins, for `lock.transaction()`. */
@@ -13,11 +13,11 @@ export const transactions: ExecutorCases = {
     await t.scratch();
     const result = await t.store.transaction(async (transaction) => {
       await t.write(1, transaction);
-      assert.equal(await t.written(1), 0, 'what was written is seen before the commit');
+      assert.equal(await t.written(1), 0, 'another client must not see a row before its commit');
       return 42;
     });
     assert.equal(result, 42);
-    assert.equal(await t.written(1), 1, 'what was written is not committed');
+    assert.equal(await t.written(1), 1, 'another client must see a row after its commit');
   },
 
   async 'B91 lock.transaction rolls back when its work rejects, and rejects with the same error'(t) {
@@ -30,8 +30,12 @@ export const transactions: ExecutorCases = {
         throw planned;
       }),
     );
-    assert.equal(failure, planned, `it rejects with another error: ${show(failure)}`);
-    assert.equal(await t.written(1), 0, 'what was written is not rolled back');
+    assert.equal(
+      failure,
+      planned,
+      `lock.transaction rejects with another error than its work: ${show(failure)}`,
+    );
+    assert.equal(await t.written(1), 0, 'the rollback must undo what the work wrote');
   },
 
   async 'B91 a guard in lock.transaction confirms the lock, and keeps it from other owners until the commit'(
@@ -65,7 +69,7 @@ export const transactions: ExecutorCases = {
         assert.equal(
           await t.store.guard(transaction, lock.key, lock.owner, lock.token),
           false,
-          `a guard confirms ${show(lock)}`,
+          `a guard must return false for ${show(lock)}`,
         );
       assert.equal(await t.store.guard(transaction, key, owner, token), true);
     });
@@ -115,8 +119,8 @@ export const transactions: ExecutorCases = {
           if (fails) throw new Error('rolled back');
         }),
       );
-      assert.equal(wasOpen, true, 'a transaction was open, but shown as ended');
-      assert.equal(isOpen(), false, 'a transaction has ended, but is shown as open');
+      assert.equal(wasOpen, true, 'an open transaction is shown as ended');
+      assert.equal(isOpen(), false, 'a transaction that has ended is shown as open');
     }
   },
 };
@@ -129,10 +133,10 @@ export const guards: ExecutorCases = {
     await t.given.transaction(async (transaction) => {
       assert.equal(await t.store.guard(transaction, key, owner, token), true);
       const isOpen = t.store.watchTransaction(transaction);
-      assert.equal(isOpen(), true, 'a transaction is open, but shown as ended');
+      assert.equal(isOpen(), true, 'an open transaction is shown as ended');
       await t.write(1, transaction);
     });
-    assert.equal(await t.written(1), 1, 'the transaction of the application is not committed');
+    assert.equal(await t.written(1), 1, 'the transaction of the application must be committed');
   },
 
   async 'B91 a guard refuses a transaction of the application that has ended'(t) {
@@ -143,18 +147,18 @@ export const guards: ExecutorCases = {
       ended = transaction;
       isOpen = t.store.watchTransaction(transaction);
     });
-    assert.equal(isOpen(), false, 'a transaction was committed, but is shown as open');
+    assert.equal(isOpen(), false, 'a committed transaction is shown as open');
     await t.refuses('a guard after the commit', () => t.store.guard(ended, key, owner, token));
     await t.rollBack(async (transaction) => {
       ended = transaction;
       isOpen = t.store.watchTransaction(transaction);
     });
-    assert.equal(isOpen(), false, 'a transaction was rolled back, but is shown as open');
+    assert.equal(isOpen(), false, 'a transaction that was rolled back is shown as open');
     await t.refuses('a guard after the rollback', () => t.store.guard(ended, key, owner, token));
   },
 };
 
-/** For clients that show to which of them a transaction belongs. */
+/** For clients whose transactions show to which client they belong. */
 export const foreignGuards: ExecutorCases = {
   async 'B91 a guard refuses a transaction that another client began'(t) {
     const foreign = t.part('foreign');
