@@ -7,11 +7,11 @@ import type { LockDatabase, Run, SqlAcquireRequest } from './lock-statements.js'
 import { unlessCollided } from './store-failure.js';
 
 /**
- * Makes one attempt to get a key. If it collides with other sessions, the result is
+ * Makes one attempt to get a key. If the attempt collides with other sessions, its result is
  * `contention`.
  *
- * @param waiting whether the caller keeps waiting if it is refused, and the store can notify
- * this process of the key
+ * @param waiting whether the caller keeps waiting after a refusal, and the store can notify
+ * this process when the key is released
  */
 export async function attempt(
   operations: LockOperations,
@@ -21,7 +21,8 @@ export async function attempt(
 ): Promise<LockAcquireResult> {
   const longest = operations.longestTtl;
   const result = operations.run<LockAcquireResult>(operation, (database, run, before) => {
-    // On an earlier, unusable connection, the grant may have been committed.
+    // The server may have committed a grant on an earlier, unusable connection. So the attempt
+    // is re-sent, as if its answer had been lost.
     const resend = lease.resend || before?.acquired === true;
     return acquireKey(database, run, { ...lease, resend, ignored: null, longest }, waiting);
   });
@@ -29,8 +30,8 @@ export async function attempt(
 }
 
 /**
- * Ends the lease of one owner, and grants the key to a waiter. If it collides with other
- * sessions, the result is `contention`.
+ * Ends the lease of one owner, and grants the key to a waiter. If the statement collides with
+ * other sessions, the result is `contention`.
  */
 export async function releaseToWaiter(
   operations: LockOperations,
@@ -43,15 +44,15 @@ export async function releaseToWaiter(
   const granted = operations.run<LockAcquireResult>(operation, async ({ statements }, run, before) => {
     const result = await statements.releaseToWaiter(run, release);
     if (result.acquired || !before?.acquired) return result;
-    // If an earlier, unusable connection has committed the grant, the waiter already has the
-    // lock.
+    // An earlier connection was unusable, but the server may have committed its grant. Then
+    // the waiter already has the lock, and this attempt finds it.
     const request = leaseRequestOf(key, nextOwner, ttl, { label: label ?? undefined, resend: true });
     return statements.acquire(run, { ...request, ignored: null, longest });
   });
   return unlessCollided<LockAcquireResult>(granted, CONTENTION);
 }
 
-/** Queues this process for a key that a batch has refused. */
+/** Puts this process into the queue of a key that a batch has refused. */
 export async function queueForKey(
   operations: LockOperations,
   operation: LockOperation,
@@ -67,8 +68,8 @@ export async function queueForKey(
 }
 
 /**
- * Makes the attempt. If another process holds the key and this process waits, it joins the
- * queue.
+ * Makes the attempt. If another process holds the key and the caller waits, this process joins
+ * the queue of the key.
  */
 async function acquireKey(
   { statements, wakeUps }: LockDatabase,
@@ -85,8 +86,8 @@ async function acquireKey(
 }
 
 /**
- * Repeats an attempt if only a tick that may be ignored has refused it. The result names the
- * ignored tick.
+ * Makes an attempt. If it is refused only because of a tick that may be ignored, it is
+ * repeated without regard to that tick, and the result names the tick.
  */
 async function acquireIgnoring(
   request: SqlAcquireRequest,

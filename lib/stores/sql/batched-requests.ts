@@ -7,47 +7,46 @@ import { attempt, queueForKey } from './attempts.js';
 import type { LockOperation, LockOperations } from './lock-operations.js';
 import type { ReleaseResult, Settle } from './lock-statements.js';
 
-/** A request for a key, on behalf of one caller. */
+/** A request of one caller to acquire a key. */
 interface Acquisition {
   key: string;
   timeout: number;
   operation: LockOperation;
   lease: LeaseRequest;
   /**
-   * Whether the caller keeps waiting if it is refused, and the store can notify this process
-   * of the key.
+   * Whether the caller keeps waiting after a refusal, and the store can notify this process
+   * when the key is released.
    */
   waiting: boolean;
   /**
-   * Set by a batch: whether this process had been notified of the key. Undefined for a request
-   * that was sent by itself, since such an attempt queues this process too.
+   * Whether this process had been notified of the key, for a request in a batch. Undefined for
+   * a request outside of batches, whose attempt can queue this process itself.
    */
   wasNotified?: boolean | undefined;
 }
 
-/** The release of a key, on behalf of one caller. */
+/** A request of one caller to release a key. */
 interface ReleaseOfKey {
   key: string;
   timeout: number;
   operation: LockOperation;
   release: Release;
-  /** Sends the release by itself. */
+  /** Sends the release outside of batches. */
   sendOne: (operation: LockOperation) => Promise<ReleaseResult>;
-  /** `done` if a batch may already have released the key. */
+  /** `done` if an earlier batch may have released the key already. */
   before?: 'done' | undefined;
 }
 
 /**
- * For requests that still wait after the store was opened again, on a database without
- * batches.
+ * Turns batches off, in case the store is opened again on a database without batches while
+ * requests still wait to be sent.
  */
 const ONE_BY_ONE: BatchLimits = { alone: 1, smallest: Infinity, connections: 1 };
 
 /**
  * Sends the acquisitions and releases of a store. Requests for free keys without conditions
- * share statements, and so do releases that free the key at once. Each other request is sent
- * by itself. If a re-sent request finds that its owner already has the lock, it is repeated by
- * itself.
+ * share statements, and so do releases that free their keys at once. All other requests are
+ * sent one by one. So is a re-sent request whose owner already has the lock.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;
@@ -102,8 +101,9 @@ export class BatchedRequests {
   }
 
   /**
-   * @param waiting whether this process also waits for the key, and can be notified of it
-   * @param sendOne sends the release by itself
+   * @param waiting whether this process also waits for the key, and can be notified when it is
+   * released
+   * @param sendOne sends the release outside of batches
    */
   release(
     operation: LockOperation,

@@ -8,15 +8,18 @@ import type { HolderRow } from './lock-row.js';
  * When the lock table disappears while processes run, holders still believe in the locks whose
  * rows are gone. So the new table grants no key until the longest ttl has passed. The row says
  * when the table was created (`started_ms`) and when the grace period ends (`expires_ms`).
- * Every process reads the row, even one started later, and takes the longest ttl of its own
- * into account. On SQLite the row also keeps tokens, see sqlite/sqlite-statements.ts.
+ * Every process reads the row, even if it was started later, and extends the period if its own
+ * longest ttl is longer. On SQLite the row also keeps tokens, see sqlite/sqlite-statements.ts.
  */
 export const RESERVED_KEY = '';
 
-/** The label that people see instead of a holder's label. */
+/** The label that people see as the holder of every key during the grace period. */
 export const GRACE_LABEL = 'the lock table, which was made again';
 
-/** The refusal of a key that has no row, while the grace period of the table lasts. */
+/**
+ * Returns the refusal of a key that has no row yet, or `undefined` if the grace period of the
+ * table is over.
+ */
 export function refusalInGrace(
   row: Pick<HolderRow, 'started_ms' | 'expires_ms' | 'now_ms'> | undefined,
   { key, longest }: { key: string; longest: number },

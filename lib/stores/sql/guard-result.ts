@@ -24,7 +24,10 @@ export function assertGuardable(result: GuardResult, doing: string, target: stri
     );
 }
 
-/** On MariaDB and SQLite a guard fails if the row is newer than the transaction's snapshot. */
+/**
+ * Returns the result of a guard that the database refused because the row has changed since
+ * the transaction's snapshot, as MariaDB and SQLite do. Rethrows any other error.
+ */
 export function changedIfStale(error: unknown): GuardResult {
   if (isStaleRead(error)) return 'changed';
   throw error;

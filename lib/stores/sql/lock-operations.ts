@@ -34,7 +34,8 @@ import {
 /**
  * The work of an operation on a connection.
  *
- * @param before its result on an earlier, unusable connection, see {@link SqlConnections}
+ * @param before the result of the same work on an earlier, unusable connection, see
+ * {@link SqlConnections}
  */
 type Work<T> = (database: LockDatabase, run: Run, before: T | undefined) => Promise<T>;
 
@@ -45,38 +46,41 @@ export interface LockOperation extends Operation {
 }
 
 /**
- * The results of a batch. Both are missing if the server refused one of its statements, or a
- * statement collided with other sessions. Then each request is sent again by itself, and finds
- * the lock if an earlier statement has granted it to its owner.
+ * The results of a batch. Both results are missing if the server refused one of its
+ * statements, or a statement collided with other sessions. Then each request is sent again on
+ * its own, and finds the lock if the batch has granted it to its owner.
  */
 export interface ManyResults<T> {
   results?: T | undefined;
   /**
-   * The results on an earlier, unusable connection. The server usually rolled them back, but
-   * may have committed them.
+   * The results of the batch on an earlier, unusable connection. The server has probably
+   * rolled them back, but may have committed them.
    */
   before?: T | undefined;
 }
 
-/** How many milliseconds a change is repeated while another session has locked its row. */
+/** For how many milliseconds a change is repeated while another session locks its row. */
 const ROW_PATIENCE = 1_000;
 /**
- * The longest pause between repetitions in milliseconds, short enough to find a contended key
- * free.
+ * The longest pause between two repetitions in milliseconds. It is short, since a contended
+ * key is free only for moments.
  */
 const LONGEST_PAUSE = 40;
 
 /** Runs operations on the lock table. The first operation opens the database. */
 export class LockOperations {
-  /** The longest finite ttl of this process's settings and calls so far, in milliseconds. */
+  /**
+   * The longest ttl in the settings and calls of this process so far, in milliseconds. It does
+   * not count infinite ones.
+   */
   longestTtl = 0;
   /**
-   * When requests share statements; `undefined` if each is sent by itself, or while the
-   * database is not open.
+   * The conditions under which requests share statements. `undefined` if each request is sent
+   * alone, or while the database is not open.
    */
   batching: BatchLimits | undefined;
   private readonly opening: SqlOpening<LockDatabase>;
-  /** The executor of the last opening. */
+  /** The executor that the last opening of the store has opened. */
   private executor: SqlExecutor | undefined;
   private database: LockDatabase | undefined;
   private readonly replacement: TableReplacement;
@@ -107,8 +111,8 @@ export class LockOperations {
   }
 
   /**
-   * The features that the open database lacks through this client: without `wakeUps`, waiters
-   * poll; without `batches`, leases are renewed one by one.
+   * The features that are missing in the open database or with this client. Without `wakeUps`,
+   * waiters poll; without `batches`, leases are renewed one by one.
    */
   get missing(): string[] {
     if (!this.database) return [];
@@ -131,8 +135,8 @@ export class LockOperations {
   }
 
   /**
-   * Runs an operation. It repeats the operation only if the table has disappeared, or the
-   * connection was unusable.
+   * Runs an operation. If the table has disappeared or the connection is unusable, the
+   * operation is repeated.
    *
    * @throws CollisionError when the operation collided with other sessions
    */
@@ -152,7 +156,7 @@ export class LockOperations {
   }
 
   /**
-   * Runs the statements of a batch, for the requests of several callers.
+   * Runs the statements of a batch that serves several callers.
    *
    * @param timeout milliseconds
    * @throws the error of the driver, if the outcome is unknown
@@ -175,27 +179,30 @@ export class LockOperations {
     }
   }
 
-  /** Makes the error of one operation after its batch has failed. */
+  /** Returns the error for one request of a batch that has failed. */
   failureOf({ doing, owners }: Operation, failure: unknown): unknown {
     return storeFailure(failure, doing, this.executor?.description ?? 'the database', owners);
   }
 
   /**
-   * Notes a ttl that this process uses. If the table disappears, holders may believe in its
-   * locks for that long.
+   * Notes a ttl that this process uses: if the table disappears, the holder may believe in its
+   * lock for that long.
    */
   expectTtl(ttl: number): void {
     if (ttl > this.longestTtl && ttl < NEVER) this.longestTtl = Math.ceil(ttl);
   }
 
-  /** Changes one row. Resolves to `false` if there was nothing to change. */
+  /**
+   * Changes one row. Resolves to `false` if there was no change to make, for example since the
+   * lease had expired.
+   */
   async change(operation: LockOperation, work: Work<ReleaseResult>): Promise<boolean> {
     return (await this.release(operation, work)) === 'done';
   }
 
   /**
-   * Releases a key. If a repetition on another connection finds nothing to change, the first
-   * connection has committed the release, so its result counts.
+   * Releases a key. If the first connection was unusable, and the repetition finds nothing to
+   * release, the first connection has released the key, so its result counts.
    */
   async release(operation: LockOperation, work: Work<ReleaseResult>): Promise<ReleaseResult> {
     return this.insist<ReleaseResult>(operation, async (database, run, before) => {
@@ -205,8 +212,9 @@ export class LockOperations {
   }
 
   /**
-   * Runs an operation, and repeats it while its row is locked or it collides with other
-   * sessions. The pauses grow, and no connection is held during a pause.
+   * Runs an operation, and repeats it while another session locks the row, or if it collides
+   * with other sessions. The pauses grow, and the operation keeps no connection during a
+   * pause.
    */
   async insist<T>(operation: LockOperation, work: Work<T | 'locked'>): Promise<T> {
     const { doing, timeout = OPERATION_LIMIT } = operation;
@@ -225,8 +233,8 @@ export class LockOperations {
   }
 
   /**
-   * Runs `work` in a transaction that the store begins. If `work` rejects, so does this
-   * method, with the same error.
+   * Runs `work` in a transaction that the store begins. Rejects with the error of `work` if
+   * that rejects.
    */
   async transaction<T>(work: (transaction: unknown) => Promise<T>, timeout: number): Promise<T> {
     let doing = 'begin a transaction';
@@ -246,8 +254,8 @@ export class LockOperations {
   }
 
   /**
-   * Locks the row until the caller's transaction ends. Resolves to `false` if the lease has
-   * expired, is not this owner's, or has another token.
+   * Locks the row of the lock until the caller's transaction ends. Resolves to `false` if the
+   * lease has expired, belongs to another owner, or has another token.
    */
   async guard(transaction: unknown, request: GuardRequest): Promise<boolean> {
     const doing = `guard "${request.key}" in a transaction`;

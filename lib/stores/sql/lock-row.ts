@@ -9,12 +9,15 @@ import {
 import type { KeyState, RunState } from '../shared/key-state.js';
 
 /**
- * `expires_ms` of a lease that never ends: the largest whole number that JavaScript keeps
- * exactly.
+ * The value of `expires_ms` for a lease that never ends: the largest integer up to which
+ * JavaScript keeps all integers exactly.
  */
 export const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** The columns of the table, in order. PostgreSQL has one more, see {@link columnsIn}. */
+/**
+ * The columns of the lock table, in order. On PostgreSQL the table has one more column, see
+ * {@link columnsIn}.
+ */
 export const COLUMNS = [
   'key',
   'owner',
@@ -32,8 +35,8 @@ export const COLUMNS = [
 ] as const;
 
 /**
- * The columns of the table in this database. Only PostgreSQL keeps a queue of waiting
- * processes.
+ * Returns the columns of the lock table in a kind of database. Only on PostgreSQL the table
+ * has a queue of waiting processes.
  */
 export function columnsIn(kind: string): readonly string[] {
   return kind === 'postgres' ? [...COLUMNS, 'waiting'] : COLUMNS;
@@ -46,8 +49,8 @@ export function columnsIn(kind: string): readonly string[] {
 export interface HolderRow {
   key: string | Buffer;
   /**
-   * 1 or true if the key has an owner, 0 or false if it is free or only kept. The owner id
-   * stays in the database, since whoever knows it can release the lock.
+   * 1 or true if the key has an owner; 0 or false if it is free, or kept after a release. The
+   * owner id itself stays in the database, since a client that knows it can release the lock.
    */
   owned: unknown;
   token: unknown;
@@ -61,7 +64,7 @@ export interface HolderRow {
   now_ms: unknown;
 }
 
-/** A whole row. */
+/** A row of the lock table with all columns, as the driver returns it. */
 export interface LockRow extends HolderRow {
   last_label: string | Buffer | null;
   last_started_ms: unknown;
@@ -69,12 +72,15 @@ export interface LockRow extends HolderRow {
   last_outcome: LockOutcome;
 }
 
-/** Stands for the row of a key that has no row. Only the clock is known. */
+/**
+ * A row of nulls that the query returns for a key without a row. Only the clock has a value.
+ */
 export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unknown : null };
 
 /**
- * The refusal of an attempt. `ignorable` is set if nothing but the recorded tick refuses the
- * attempt, and this tick lies too far ahead. Then the attempt may be repeated and ignore it.
+ * The refusal of an attempt. `ignorable` is the tick of the last run, if only this tick
+ * refuses the attempt and the tick is implausibly far in the future. Then the attempt may be
+ * repeated without regard to it.
  */
 export type RowRefusal = Refusal & { ignorable?: number };
 
@@ -84,8 +90,8 @@ export function granted(token: unknown): LockAcquireResult {
 }
 
 /**
- * The result of an attempt that did not get the key. `undefined` if the row would grant it,
- * since then another attempt is probably taking the key now.
+ * Returns the refusal that the row of a key causes. `undefined` if the row would grant the
+ * key, since then another attempt is probably about to take it.
  */
 export function refusalOf(
   row: HolderRow | NoRow,
@@ -100,12 +106,12 @@ export function refusalOf(
 }
 
 /**
- * Why a lock was not released to a waiter, according to the present lease. Without a row, this
- * owner does not hold the lease, or no longer holds it.
+ * Returns why a lock was not released to a waiter. Without a row, the releasing owner does not
+ * hold the lease, or holds it no longer.
  */
 export function refusedRelease(lease: { paused: unknown } | undefined): Refusal {
   if (!lease) return { acquired: false, reason: 'held' };
-  // another session has locked the row
+  // If the key is not paused, another session has locked its row.
   return isTrue(lease.paused) ? { acquired: false, reason: 'paused' } : CONTENTION;
 }
 
@@ -125,7 +131,7 @@ export function stateOf(row: HolderRow | LockRow | NoRow): KeyState {
   };
 }
 
-/** The last ended run of the key. */
+/** Returns the last run of the key that has ended. */
 function lastRunOf(row: LockRow): RunState | undefined {
   if (row.last_ended_ms === null) return undefined;
   return {
@@ -136,7 +142,7 @@ function lastRunOf(row: LockRow): RunState | undefined {
   };
 }
 
-/** Reads a boolean, for which the drivers have different types. */
+/** Converts a boolean of any driver: some return booleans, others numbers or texts. */
 export function isTrue(value: unknown): boolean {
   return Number(value) !== 0;
 }

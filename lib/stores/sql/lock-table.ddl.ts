@@ -1,6 +1,6 @@
 import { LockError } from '../../lock.errors.js';
 
-/** The table that keeps the locks; see {@link LockTableOptions}. */
+/** The name of the table that keeps the locks; see {@link LockTableOptions}. */
 export interface LockTable {
   table: string;
   schema?: string | undefined;
@@ -8,8 +8,8 @@ export interface LockTable {
 }
 
 /**
- * The key of an advisory lock that all processes use to create the table, since PostgreSQL's
- * IF NOT EXISTS fails when several processes create a table at once.
+ * The key of the advisory lock under which each process creates the table. Without it,
+ * PostgreSQL's IF NOT EXISTS fails when several processes create the table at once.
  */
 export const CREATION_LOCK = 4_973_615_208;
 
@@ -42,8 +42,8 @@ const postgres = (
   waiting varchar(16)[]
 ) WITH (fillfactor = 50)`;
 
-// Keys and owners are bytes. As text, 'k', 'K' and 'k ' would be one lock, and one key would
-// be two locks for connections with different character sets.
+// Keys and owners are bytes. As text, 'k', 'K' and 'k ' would share one lock, and connections
+// with different character sets would have different locks for one key.
 const mysql = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
   \`key\` varbinary(255) NOT NULL PRIMARY KEY,
   owner varbinary(64),
@@ -76,14 +76,14 @@ const sqlite = (table: string) => `CREATE TABLE IF NOT EXISTS ${table} (
   last_outcome text
 ) WITHOUT ROWID`;
 
-/** The `CREATE TABLE` of a database. */
+/** Returns the `CREATE TABLE` statement of a database. */
 export function createTable(type: LockTableDatabase, table: LockTable): string {
   const name = tableName(type, table);
   if (type === 'postgres') return postgres(name, table.weak);
   return type === 'mysql' || type === 'mariadb' ? mysql(name) : sqlite(name);
 }
 
-/** The quoted name of the table in the SQL of a database. */
+/** Returns the name of the table for use in SQL, quoted as the database requires. */
 export function tableName(type: string, table: LockTable): string {
   if (type === 'postgres') return quoted(table, '"');
   const mysqlOrMariadb = type === 'mysql' || type === 'mariadb';
@@ -103,12 +103,12 @@ export function tableName(type: string, table: LockTable): string {
   return quoted(table, '"');
 }
 
-/** The name of a table in messages, such as `app.locks`. */
+/** Returns the name of a table for messages, such as `app.locks`. */
 export function nameOf({ table, schema }: LockTable): string {
   return schema ? `${schema}.${table}` : table;
 }
 
-/** The name of a table in SQL, with every part quoted. */
+/** Returns the name of a table for use in SQL, with every part quoted. */
 export function quoted({ table, schema }: LockTable, quote: '"' | '`'): string {
   return [schema, table]
     .filter((segment) => segment !== undefined)

@@ -4,8 +4,8 @@ import { nameOf, quoted, type LockTable } from './lock-table.ddl.js';
 import type { SqlExecutor } from './sql-executor.js';
 
 /**
- * Runs one statement without values, on a connection of the store or of a migration, and
- * returns its rows.
+ * Runs one statement without values and returns its rows. The connection belongs to the store
+ * or to a migration.
  */
 type Query = (sql: string) => Promise<Record<string, unknown>[]>;
 
@@ -16,11 +16,12 @@ interface DefaultSchema {
 }
 
 /**
- * Finds the schema of the table (on MySQL and MariaDB the database), so that every statement
- * can name it: a connection of the pool may be set to another schema.
+ * Finds the schema of the table (the database, on MySQL and MariaDB), so that every statement
+ * can name it. A statement without the name could reach another schema, to which the
+ * application has set its connection.
  *
- * The schema is the store's option `schema`, otherwise the option of the client, otherwise the
- * server's default for the user.
+ * The schema is the store's option `schema`. Without this option it is the schema in the
+ * options of the client, or else the server's default for the user.
  *
  * @throws LockStoreError when that schema does not exist
  * @throws LockError when an earlier version of this library keeps its locks in another schema
@@ -65,9 +66,9 @@ async function postgresSchema(
 }
 
 /**
- * Refuses to start if an earlier version keeps its locks in another schema, since it ignored
- * the schema of the client. In a rolling deployment, two tables would give one lock two
- * holders.
+ * Refuses to start if an earlier version of the library keeps its locks in another schema,
+ * since that version ignored the client's schema. Otherwise, two tables could give one lock
+ * two holders during a rolling deployment.
  */
 async function assertNotElsewhere(client: string, table: LockTable, query: Query): Promise<void> {
   const before = await defaultSchema(table, query);
@@ -85,10 +86,10 @@ async function assertNotElsewhere(client: string, table: LockTable, query: Query
 }
 
 /**
- * Finds the schema by the reset value of `search_path`, since the session may have another
- * path. It reads the path like the server: names are quoted or folded to lower case, "$user"
- * is the user's name, and only schemas count that exist and that the user may use. It takes
- * the first schema with the table, otherwise the first schema.
+ * Finds the schema by the reset value of `search_path`, since the session may have changed its
+ * path. The value is read in the way of the server: names are quoted or folded to lower case,
+ * "$user" is the user's name, and only schemas count that exist and that the user may use. The
+ * result is the first schema with the table, or else the first schema.
  */
 async function defaultSchema({ table }: LockTable, query: Query): Promise<DefaultSchema | undefined> {
   const [place] = await query(
@@ -116,13 +117,14 @@ async function defaultSchema({ table }: LockTable, query: Query): Promise<Defaul
 }
 
 /**
- * Makes a literal of PostgreSQL that does not depend on the session's handling of backslashes.
+ * Returns a PostgreSQL literal that means the same text whether the session treats backslashes
+ * as escapes or not.
  */
 export function literal(text: string): string {
   return `E'${text.replaceAll(/['\\]/g, '$&$&')}'`;
 }
 
-/** The error for a schema that does not exist. */
+/** Returns the error for a schema that does not exist. */
 export function missingSchema({ table, schema }: LockTable, cause?: unknown): LockStoreError {
   return new LockStoreError(
     `The schema ${schema ?? 'of the connection'} for the table ${table} does not exist. Create it, or change the option schema.`,

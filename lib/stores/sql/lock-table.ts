@@ -19,8 +19,8 @@ import {
 } from './store-failure.js';
 
 /**
- * Makes sure that the table exists with all its columns. It issues DDL only if the table is
- * missing, since the user may lack the right to do so.
+ * Makes sure that the table exists with all its columns. It sends DDL only if the table is
+ * missing, since the user may lack the right to create tables.
  */
 export async function prepareTable(database: LockDatabase, autoCreate: boolean): Promise<void> {
   const { kind, table, connections } = database;
@@ -44,7 +44,7 @@ export async function prepareTable(database: LockDatabase, autoCreate: boolean):
   });
 }
 
-/** The error for a table that a migration has to create. */
+/** Returns the error for a table that is missing because a migration has to create it. */
 function missingTable(database: LockDatabase): LockStoreError {
   return new LockStoreError(
     `The table ${nameOf(database.table)} is missing, and autoCreate is off. Run a migration with the statement ` +
@@ -52,15 +52,18 @@ function missingTable(database: LockDatabase): LockStoreError {
   );
 }
 
-/** The call that returns the statement that creates the table, for messages. */
+/**
+ * Returns, for messages, the call of `ddl` that returns the statement for creating the table.
+ */
 function ddlCall({ kind, table: { table, schema } }: LockDatabase): string {
   const where = schema === undefined || kind === 'better-sqlite3' ? '' : `, schema: '${schema}'`;
   return `SqlLockStore.ddl('${kind}', { table: '${table}'${where} })`;
 }
 
 /**
- * Refuses an UNLOGGED table, which PostgreSQL empties after a crash, unless the option `weak`
- * is set. With `weak`, it refuses a logged table.
+ * Checks that the table is as durable as the option `weak` says. Without `weak`, it refuses an
+ * UNLOGGED table, which PostgreSQL empties after a crash; with `weak`, it refuses a logged
+ * table.
  */
 async function assertDurability(run: Run, table: LockTable): Promise<void> {
   const name = tableName('postgres', table);
@@ -79,7 +82,10 @@ async function assertDurability(run: Run, table: LockTable): Promise<void> {
     );
 }
 
-/** Reads a row of nulls, since some clients return the names of columns only with a row. */
+/**
+ * Reads the names of the columns; `undefined` if the table is missing. The query returns a row
+ * of nulls, since some clients return the names only with a row.
+ */
 async function columnsOf(run: Run, { kind, table }: LockDatabase): Promise<string[] | undefined> {
   const sql = `SELECT t.* FROM (SELECT 1) AS one LEFT JOIN ${tableName(kind, table)} AS t ON 1 = 0`;
   try {
@@ -91,7 +97,8 @@ async function columnsOf(run: Run, { kind, table }: LockDatabase): Promise<strin
 }
 
 /**
- * Until its transaction ends, this statement keeps other processes from creating the table.
+ * Takes an advisory lock until the end of the transaction, so that no other process creates
+ * the table meanwhile.
  */
 const LOCK_CREATION = `SELECT pg_advisory_xact_lock(${CREATION_LOCK})::text AS locked`;
 
@@ -105,12 +112,12 @@ async function create({ kind, table, connections }: LockDatabase): Promise<void>
   }
 }
 
-/** Thrown to roll back the transaction of the check. */
+/** Rolls back the transaction of the check, and is not a failure. */
 class RolledBack extends Error {}
 
 /**
- * Inserts, changes and reads a row like a lock's row, and rolls back. So a missing right fails
- * the start, and not the first lock.
+ * Inserts, changes and reads a row like that of a lock, and rolls back. So a missing right is
+ * found at start, and not with the first lock.
  *
  * @throws LockStoreError that names the missing right
  */
@@ -119,7 +126,7 @@ export async function assertRights(database: LockDatabase): Promise<void> {
   const name = tableName(kind, table);
   try {
     if (kind === 'better-sqlite3')
-      // The statement changes no row, but it fails if the file cannot be written.
+      // On SQLite the statement changes no row, but it fails if the file cannot be written.
       return await connections.use(OPERATION_LIMIT, async (run) => {
         await run(`UPDATE ${name} SET token = token WHERE FALSE`);
       });
@@ -129,8 +136,8 @@ export async function assertRights(database: LockDatabase): Promise<void> {
       throw new RolledBack();
     }, OPERATION_LIMIT);
   } catch (error) {
-    // A collision, or a transaction that cannot be logged, does not mean that a right is
-    // missing.
+    // After a collision, or in a transaction that the server cannot log, the check does not
+    // know whether a right is missing, so it passes.
     if (error instanceof RolledBack || isContention(error) || isNotLoggable(error)) return;
     throw isDenied(error) ? missingRight(table, error) : error;
   }
@@ -154,7 +161,10 @@ async function tryRow(run: Run, { kind, table }: LockDatabase, name: string): Pr
     );
 }
 
-/** The error for a missing right, which the message of the server names. */
+/**
+ * Returns the error for a missing right. The server's message, which is part of it, names the
+ * right.
+ */
 export function missingRight(table: LockTable, denied: unknown): LockStoreError {
   const cause = safeError(denied);
   return new LockStoreError(
@@ -164,7 +174,7 @@ export function missingRight(table: LockTable, denied: unknown): LockStoreError 
   );
 }
 
-/** Creates the lock table again after it has disappeared. */
+/** Replaces the lock table after it has disappeared. */
 export class TableReplacement {
   /** Whether the table has disappeared and has not been replaced yet. */
   isDue = false;
@@ -176,7 +186,7 @@ export class TableReplacement {
   ) {}
 
   /**
-   * Replaces the table. All operations that notice its loss wait for the same replacement.
+   * Replaces the table. All operations that find it missing wait for the same replacement.
    *
    * @param longest milliseconds for which holders may still believe in locks of the old table
    */
@@ -191,10 +201,10 @@ export class TableReplacement {
 }
 
 /**
- * Creates the table again, or expects that a migration has done so. Then it starts the grace
- * period, in which no key is granted.
+ * Creates the table again if `autoCreate` is on; otherwise a migration must have done so. Then
+ * starts the grace period, during which no key is granted.
  *
- * @param longest milliseconds
+ * @param longest milliseconds from the creation of the table to the end of the grace period
  * @throws LockStoreError if the table is missing and `autoCreate` is off
  */
 async function replaceTable(
@@ -231,9 +241,9 @@ async function replaceTable(
 }
 
 /**
- * Creates the table under another name, inserts the row of the grace period, and then renames
- * the table. MySQL commits each DDL statement at once, so other processes must not see the
- * table without this row.
+ * Creates the table under a temporary name, inserts the row of the grace period, and then
+ * renames the table. MySQL commits each DDL statement at once, and other processes must not
+ * see the table before it has this row.
  */
 async function createRenamed(run: Run, database: LockDatabase, longest: number): Promise<void> {
   const { kind, table, statements } = database;
@@ -246,6 +256,7 @@ async function createRenamed(run: Run, database: LockDatabase, longest: number):
   } catch (error) {
     await run(`DROP TABLE IF EXISTS ${draftName}`);
     if (!isExistingTable(error)) throw error;
-    await run(statements.gracePeriod(name, longest)); // another process has created the table
+    // Another process has created the table meanwhile.
+    await run(statements.gracePeriod(name, longest));
   }
 }

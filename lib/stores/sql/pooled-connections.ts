@@ -18,20 +18,20 @@ import {
 } from './unusable-connection.js';
 
 /**
- * How many connections are tried if the server may be the cause, and the pool does not show
- * whether they are new.
+ * How many connections are tried if the server may have the fault itself, and the pool does
+ * not show whether a connection is new.
  */
 const SERVER_TRIES = 3;
 
 /**
- * Borrows a connection of the client's pool for each operation. It never uses the caller's
- * connection, whose rollback would undo the lock.
+ * Borrows a connection of the client's pool for each operation. It never uses a connection on
+ * which the caller has a transaction, since a rollback would undo the lock.
  *
  * The application may have left a connection in a transaction. So each statement runs first,
  * and the status in its answer decides whether the result counts. If the connection is
  * unusable, the store discards the result, rolls back, closes the connection, and repeats the
- * operation on another connection. A check before the statement would miss a BEGIN that is
- * still under way.
+ * operation on another connection. A check before the statement would miss a BEGIN whose
+ * answer has not yet arrived.
  */
 export class PooledConnections<Connection> implements SqlConnections {
   constructor(
@@ -59,14 +59,16 @@ export class PooledConnections<Connection> implements SqlConnections {
     }
   }
 
-  /** Sends the statements as one text, which the server runs as one transaction. */
+  /**
+   * Sends all statements in one text, since the server runs such a text as one transaction.
+   */
   async runTogether(limit: number, statements: readonly string[]): Promise<void> {
     await this.use(limit, (run) => run(statements.join('; ')));
   }
 
   /**
-   * Runs one statement that only reads settings of the server. It accepts a connection in any
-   * state.
+   * Runs one statement that only reads settings of the server, and so can run on a connection
+   * in any state.
    */
   async look(sql: string): Promise<Answer> {
     const timeLimit = new TimeLimit(OPERATION_LIMIT);
@@ -91,8 +93,8 @@ export class PooledConnections<Connection> implements SqlConnections {
     try {
       return await timeLimit.race(work(borrowed.connection));
     } catch (error) {
-      // Without an answer of the server, the connection may be dead or still busy, so no other
-      // operation should get it.
+      // If the server has not answered, the connection may be dead or still busy, so the pool
+      // must not lend it to other operations.
       if (!isServerAnswer(error)) this.driver.destroy(borrowed.connection);
       throw error;
     } finally {
@@ -101,7 +103,7 @@ export class PooledConnections<Connection> implements SqlConnections {
   }
 }
 
-/** Transactions that the store begins on connections of the client's pool. */
+/** Transactions that the store begins, on connections of the client's pool. */
 export class PooledTransactions<Connection> implements SqlTransactions {
   /** @param level the isolation level; by default, the application's setting applies */
   constructor(
@@ -120,8 +122,8 @@ export class PooledTransactions<Connection> implements SqlTransactions {
       await inTime(own.commit());
       return value;
     } catch (error) {
-      // If a statement is unanswered, or the server has become read-only, the transaction must
-      // end, and the pool must not lend the connection again.
+      // If a statement has no answer, or the server has become read-only, closing the
+      // connection ends the transaction, and keeps the pool from lending the connection again.
       if (error instanceof NoAnswerError || isReadOnly(error)) this.driver.destroy(borrowed.connection);
       else await inTime(own.rollback()).catch(() => this.driver.destroy(borrowed.connection));
       throw error;
@@ -131,8 +133,8 @@ export class PooledTransactions<Connection> implements SqlTransactions {
   }
 
   /**
-   * Borrows a connection without an open transaction. A commit would also commit a transaction
-   * that the application left open.
+   * Borrows a connection without an open transaction. If the application had left one open,
+   * the commit would commit its writes too.
    */
   private async borrow(): Promise<BorrowedForTransaction<Connection>> {
     for (let tries = 1; ; tries++) {
@@ -161,8 +163,8 @@ export class PooledTransactions<Connection> implements SqlTransactions {
       );
     } catch (error) {
       // The server may still run a statement that it has not answered, so the transaction must
-      // not be committed. And if the application left a role set, later transactions would be
-      // refused too.
+      // not be committed. And if the application left a role set on the connection, it would
+      // fail later transactions too.
       if (!isServerAnswer(error) || faultOf(error) === 'rights') this.driver.destroy(connection);
       throw error;
     }
@@ -175,8 +177,8 @@ export interface BorrowedForTransaction<Connection> extends BorrowedConnection<C
 }
 
 /**
- * Narrows a borrowed connection to one with transactions. @throws LockError for a client that
- * begins its transactions by itself
+ * Checks that a borrowed connection can begin transactions, and returns it. @throws LockError
+ * for a client that begins its transactions itself
  */
 export function withTransaction<Connection>(
   borrowed: BorrowedConnection<Connection>,
@@ -188,19 +190,23 @@ export function withTransaction<Connection>(
 
 /**
  * Rolls back on a connection, and closes it. Without the rollback, rows would stay locked
- * until the server notices the close.
+ * until the server notices that the connection was closed.
  */
 async function discard<Connection>(driver: SqlDriver<Connection>, connection: Connection): Promise<void> {
   try {
     await driver.send(connection, 'ROLLBACK');
   } catch {
-    // Closing the connection rolls back too, a little later.
+    // After a failed rollback, the server rolls back when it notices that the connection was
+    // closed.
   } finally {
     driver.destroy(connection);
   }
 }
 
-/** The outcome of work on one connection. With a fault, neither value nor error counts. */
+/**
+ * The outcome of work on one connection. If the connection has a fault, neither the value nor
+ * the error counts.
+ */
 interface Outcome<T> {
   fault?: ConnectionFault | undefined;
   value?: T;
@@ -211,8 +217,8 @@ interface Outcome<T> {
 class Statements<Connection> {
   #fault: ConnectionFault | undefined;
   /**
-   * The error of the last statement, if it failed, or an earlier error that shows a fault of
-   * the connection.
+   * The error of the last statement if it failed, or of an earlier statement if that error
+   * shows a fault of the connection.
    */
   #failure: { error: unknown } | undefined;
 
@@ -234,7 +240,10 @@ class Statements<Connection> {
     }
   };
 
-  /** Waits for the work, and adds the fault of its connection. */
+  /**
+   * Waits until the work has ended. Returns its outcome with the fault of the connection, if
+   * there is one.
+   */
   async outcomeOf<T>(work: Promise<T>): Promise<Outcome<T>> {
     const [settled] = await Promise.allSettled([work]);
     if (this.#failure) this.#fault ??= await this.#faultAfter(this.#failure.error);

@@ -4,9 +4,9 @@ import { MS, ROW, US, withoutSafeUpdates, type MysqlServer } from './mysql-state
 import { CLOCK_RUNS } from './session-settings.js';
 
 /**
- * The requests of a batch as rows, in the order of one JSON text. Since all values are in this
- * text, every batch uses the same prepared statement. Keys, owners and labels are hexadecimal,
- * which is the same in each character set.
+ * The requests of a batch as rows. All requests are in one JSON text, in their order, so every
+ * batch uses the same prepared statement. Keys, owners and labels are hexadecimal, which is
+ * the same in all character sets.
  */
 const REQUESTS = `JSON_TABLE(CONVERT(:requests USING ascii), '$[*]' COLUMNS (
                 place FOR ORDINALITY,
@@ -23,7 +23,7 @@ const RELEASES = `JSON_TABLE(CONVERT(:releases USING ascii), '$[*]' COLUMNS (
                 outcome varchar(16) CHARACTER SET ascii PATH '$[2]')) AS w`;
 
 /**
- * The statements that serve many requests, for servers that can skip locked rows.
+ * The statements that serve many requests at once, for servers that can skip locked rows.
  *
  * A change reads its rows from a derived table that skips locked rows, so it waits for none of
  * them. STRAIGHT_JOIN, FORCE INDEX and LIMIT keep it from reading, and so locking, other rows.
@@ -57,7 +57,8 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
              t.started_ms = want.ms, t.owner = want.owner, t.label = CONVERT(want.label USING utf8mb4),
              t.renewed_ms = want.ms, t.expires_ms = LEAST(want.ms + want.ttl, ${NEVER})`,
 
-    // Reads the rows of all requests, and whether each row has the owner of its request.
+    // Reads the rows of all requests, and whether each row already has the owner of its
+    // request.
     'acquire-many-look': `
       SELECT w.place, COALESCE(owner = UNHEX(w.hex_owner), FALSE) AS own,
              ${ROW}, ${CLOCK_RUNS} AS clock_runs
@@ -88,7 +89,8 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
          SET t.last_label = t.label, t.last_started_ms = t.started_ms, t.last_ended_ms = LAST_INSERT_ID(mine.ms),
              t.last_outcome = mine.outcome, t.owner = NULL, t.expires_ms = 0`,
 
-    // Finds the rows that `release-many` has released, whose last run ended at its clock.
+    // Finds the rows that `release-many` has released: the end of their last run is the time
+    // of that statement.
     'release-many-look': `
       SELECT w.place
         FROM ${RELEASES}

@@ -17,29 +17,31 @@ import { orContention } from './session-settings.js';
 type StatementName = keyof ReturnType<typeof mysqlBatchStatements>;
 type Send<T> = (run: Run, statement: StatementName, values: object) => Promise<T>;
 
-/** How the statements of a batch reach the server. */
+/** Functions that send the statements of a batch to the server. */
 export interface MysqlSenders {
-  /** Changes rows, but only if the session uses the server's clock. */
+  /** Changes rows, if the session uses the server's clock; otherwise changes nothing. */
   change: Send<Answer>;
-  /** Inserts rows, with a short limit for waiting for other sessions. */
+  /** Inserts rows, and waits only briefly for other sessions. */
   insert: Send<Answer>;
-  /** Reads rows with the server's clock. */
+  /** Reads rows together with the server's clock. */
   read: Send<Answer['rows']>;
-  /** Reads rows whose content does not depend on the clock. */
+  /** Reads rows without regard to the clock. */
   look: Send<Answer>;
 }
 
-/** A row that a look has found, with the place of its request. */
+/**
+ * A row that the query after a batch has found, and which request of the batch asked for it.
+ */
 type SeenRow = LockRow & { place: unknown; own: unknown };
 
 /**
  * Serves many requests with one statement. If it did not serve all of them, a query shows
- * which ones it served. Keys without a row need another statement.
+ * which requests it served. Keys without a row need another statement.
  */
 export class MysqlBatches implements BatchStatements {
   /**
-   * Measured with a pool of 10. For fewer callers, batches are slower, since the server
-   * already combines the disk writes of simultaneous statements.
+   * These limits were measured with a pool of ten connections. For fewer callers, batches are
+   * slower, since the server already combines the disk writes of simultaneous statements.
    */
   readonly limits = { alone: 5, smallest: 15 };
 
@@ -52,8 +54,8 @@ export class MysqlBatches implements BatchStatements {
     if (affected === requests.length) return requests.map(() => granted(insertId));
     const { results, added } = await this.look(run, requests, affected, insertId);
     if (added.length === 0) return results;
-    // These results are final: on a connection in an open transaction, the look would have
-    // failed.
+    // These results are final, since the query after the batch fails on a connection in an
+    // open transaction.
     for (const [i, result] of results.entries()) if (result) settle(i, result);
     const fresh = await this.insert(run, added);
     return requests.map((request, i) => results[i] ?? fresh.get(request));
@@ -65,15 +67,15 @@ export class MysqlBatches implements BatchStatements {
     if (affected === releases.length) return releases.map(() => 'done');
     if (affected === 0) return releases.map(() => undefined);
     const places = await this.releasedPlaces(run, { releases: json, endedAt: insertId });
-    // If the counts differ, a key has a new holder already, or a proxy has sent the query to a
-    // replica.
+    // The query may find fewer released rows than the statement has released: a key has a new
+    // holder already, or a proxy has sent the query to a replica.
     const others = places.size === affected ? undefined : 'doubtful';
     return releases.map((_, i) => (places.has(i + 1) ? 'done' : others));
   }
 
   /**
-   * The places of the released keys. The result is empty if the server refuses the query,
-   * although the keys were released.
+   * Returns the places of the released keys. The result is empty if the server refuses the
+   * query, even though the keys may be released.
    */
   private async releasedPlaces(run: Run, values: object): Promise<Set<number>> {
     try {
@@ -86,8 +88,8 @@ export class MysqlBatches implements BatchStatements {
   }
 
   /**
-   * Grants keys that have no row. If another session is inserting one of them, all of them
-   * wait.
+   * Grants keys that had no row. If another session is inserting one of these keys, all
+   * requests wait for it.
    */
   private async insert(
     run: Run,
@@ -104,9 +106,9 @@ export class MysqlBatches implements BatchStatements {
   }
 
   /**
-   * Reads the results of the requests.
+   * Reads which requests of a batch were granted, and why the others were not.
    *
-   * @param changed how many rows the preceding statement has granted
+   * @param changed how many rows the batch has granted
    * @param token the token of these rows
    * @returns the results, and the requests whose keys have no row
    */
@@ -122,8 +124,8 @@ export class MysqlBatches implements BatchStatements {
     const grace = inPlace.get(requests.length);
     const isGranted = (row: SeenRow) => isTrue(row.own) && Number(row.token) === token;
     const mine = rows.filter(isGranted).length;
-    // If the counts differ, a lease has already ended, or a proxy has sent the query to a
-    // replica.
+    // The query may find fewer granted rows than the batch has granted: a lease has already
+    // ended, or a proxy has sent the query to a replica.
     const isDoubtful = mine !== changed;
     const added: SqlAcquireRequest[] = [];
     const results = requests.map((request, i): BatchResult => {
@@ -140,15 +142,15 @@ export class MysqlBatches implements BatchStatements {
 }
 
 /**
- * The result for a free row that was not granted. Usually another session has locked the row,
- * or has just freed it. If the clock has not passed its token yet, the request is sent by
- * itself.
+ * Returns the result for a free row that was not granted. Usually another session has locked
+ * it, or has just freed it. If the clock has not yet passed the row's token, the request has
+ * to be sent outside of the batch.
  */
 function contentionFor({ token, now_ms: now }: LockRow): BatchResult {
   return Number(token) < Number(now) * 1_000 ? CONTENTION : undefined;
 }
 
-/** @param lastKey another key to read after those of the requests */
+/** @param lastKey another key that is read after those of the requests */
 function requestsAsJson(requests: readonly SqlAcquireRequest[], lastKey?: string): string {
   const items: unknown[] = requests.map(({ key, owner, ttl, label, resend }) => [
     hexOf(key),

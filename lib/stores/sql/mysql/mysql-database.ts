@@ -15,7 +15,7 @@ export async function openMysql(
   { table, preparedStatements }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  tableName(executor.type, table); // throws for weak locks
+  tableName(executor.type, table); // throws an error for the option `weak`
   const driver = new Mysql2Driver({ prepared: preparedStatements, warn });
   const connections = new PooledConnections(executor, driver, warn);
   const { rows } = await connections.look('SELECT VERSION() AS version, @@GLOBAL.autocommit AS autocommit');
@@ -28,8 +28,8 @@ export async function openMysql(
     kind: mariadb ? 'mariadb' : 'mysql',
     table: resolved,
     connections,
-    // On MySQL the level stays the application's, since the format of the binary log may
-    // forbid READ COMMITTED.
+    // On MySQL the isolation level stays that of the application, since the format of the
+    // binary log may forbid READ COMMITTED.
     transactions: new PooledTransactions(executor, driver, warn, mariadb ? 'READ COMMITTED' : undefined),
     statements: new MysqlLocks(tableName(executor.type, resolved), {
       mariadb,
@@ -41,8 +41,8 @@ export async function openMysql(
 }
 
 /**
- * Whether the binary log of MySQL or MariaDB records statements. It uses SHOW, since newer
- * servers may lack the variable.
+ * Whether the binary log of MySQL or MariaDB records statements instead of rows. It sends SHOW
+ * VARIABLES, which does not fail on servers that lack the variable.
  */
 async function logsStatements(connections: PooledConnections<Mysql2Connection>): Promise<boolean> {
   const { rows } = await connections.look(

@@ -4,7 +4,7 @@ import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { DriverExecutor } from '../sql-executor.js';
 import { Mysql2Driver, type Mysql2Connection } from './mysql2-driver.js';
 
-/** The members of mysql2's connection that are used besides its queries. */
+/** The members of mysql2's connection that session locks need besides its queries. */
 interface SessionConnection extends Mysql2Connection {
   stream: Socket;
   connect(done: (error: unknown) => void): void;
@@ -16,11 +16,12 @@ interface SessionConnection extends Mysql2Connection {
 export async function openMysqlLink(executor: DriverExecutor, keepAlive: number): Promise<SessionLink> {
   const settings = { enableKeepAlive: true, keepAliveInitialDelay: keepAlive };
   const connection = (await executor.createConnection(settings)) as SessionConnection;
-  // without a listener, an error would end the process
+  // Without a listener, an error of the connection would end the process.
   connection.on('error', () => undefined);
   const destroy = (): void => {
     connection.destroy();
-    connection.stream.destroy(); // destroy() of mysql2 waits for a dead connection
+    // destroy() of mysql2 waits for the server, and a dead connection never answers
+    connection.stream.destroy();
   };
   try {
     await inTime(settled((done) => connection.connect(done)));

@@ -34,20 +34,26 @@ import { assertClock, clockRuns, orContention, withShortLockWait } from './sessi
 
 type StatementName = keyof MysqlStatements | keyof ReturnType<typeof mysqlBatchStatements>;
 
-/** How many times the store looks for the token of a lease that was granted. */
+/** How many times the store looks for the token of a lease that it has been granted. */
 const TOKEN_LOOKS = 11;
 
 /** Keeps locks in a table of MySQL or MariaDB. */
 export class MysqlLocks implements LockStatements {
   /**
-   * Missing on MySQL 5, where one locked row would delay the others, and for clients that do
-   * not show which rows were changed.
+   * Renews many leases at once. Missing on MySQL 5, where one locked row would delay the
+   * others, and for clients that do not report which rows were changed.
    */
   readonly renewMany: LockStatements['renewMany'];
-  /** Missing in the same cases, and before MariaDB 10.6, which cannot skip a locked row. */
+  /**
+   * The statements of batches. Missing where `renewMany` is missing, and before MariaDB 10.6,
+   * which cannot skip a locked row.
+   */
   readonly batches: BatchStatements | undefined;
   private readonly bind: Record<StatementName, Bind>;
-  /** MySQL 5 can neither skip a locked row nor limit the wait of one statement. */
+  /**
+   * Whether statements wait for locked rows, as on MySQL 5, which can neither skip a locked
+   * row nor limit the wait of one statement.
+   */
   private readonly waits: boolean;
 
   constructor(
@@ -78,7 +84,8 @@ export class MysqlLocks implements LockStatements {
 
   async acquire(run: Run, request: SqlAcquireRequest): Promise<LockAcquireResult | RowRefusal> {
     if (this.waits && !request.resend) {
-      const refusal = await this.refusal(run, request); // a read never waits
+      // The attempt reads first, since a read never waits for a locked row.
+      const refusal = await this.refusal(run, request);
       if (refusal && refusal !== CONTENTION) return refusal;
     }
     return this.withShortWait(run, async () => {
@@ -130,7 +137,8 @@ export class MysqlLocks implements LockStatements {
     if (changed !== 'gone') return changed;
     const { row, grace } = await this.rowAndGrace(run, key);
     if (row) return isTrue(row.paused) ? 'gone' : 'locked';
-    const keptUntil = Number(grace?.expires_ms ?? 0); // in a table that was created again
+    // After the table was created again, until the end of the grace period.
+    const keptUntil = Number(grace?.expires_ms ?? 0);
     const added = this.withShortWait(run, () => this.insert(run, 'pause-new', { key, keptUntil }));
     return (await orContention(added)) ? 'done' : 'locked';
   }
@@ -174,7 +182,7 @@ export class MysqlLocks implements LockStatements {
   }
 
   /**
-   * Changes a row. Resolves to the row's token, or `undefined` if no row was changed.
+   * Changes a row. Resolves to the row's token, or to `undefined` if no row was changed.
    *
    * @param owner the new owner of the row, if the caller needs the token
    */
@@ -191,7 +199,7 @@ export class MysqlLocks implements LockStatements {
 
   /**
    * Reads the token of a lease that was just granted, for clients that do not return it. It
-   * tries several connections, since a connection in a transaction of the application may not
+   * tries several connections: a connection that the application left in a transaction may not
    * see the row yet.
    *
    * @throws LockStoreError if no connection shows the lease, so that the outcome is unknown
@@ -207,18 +215,17 @@ export class MysqlLocks implements LockStatements {
     );
   }
 
-  /**
-   * Whether the tick of an attempt has come. It is read after an insert that inserted nothing.
-   */
+  /** Whether the tick of an attempt has come, read after an insert that inserted no row. */
   private async isDue(run: Run, request: SqlAcquireRequest): Promise<boolean> {
-    if (!this.server.alone) return false; // the tick is the only condition of the insert
+    // Without the condition ALONE, only a tick that lies ahead can prevent the insert.
+    if (!this.server.alone) return false;
     const [row] = await this.read(run, 'due-look', request);
     return isTrue(row?.due);
   }
 
   /**
    * Changes a row. If the row meets the condition but was not changed, another session has
-   * locked or just changed it, and the caller retries.
+   * locked it or has just changed it, so the caller retries.
    */
   private async changeOrLook(
     run: Run,
@@ -234,8 +241,8 @@ export class MysqlLocks implements LockStatements {
   }
 
   /**
-   * Inserts rows with a short wait. On MySQL the session sets the limit, since a statement
-   * cannot limit its own wait.
+   * Inserts rows, and waits only briefly for other sessions. On MySQL the session has that
+   * limit, since a statement cannot limit its own wait.
    */
   private async insert(run: Run, statement: StatementName, values: object): Promise<Answer> {
     const insert = async () => this.send(run, statement, values);
@@ -257,7 +264,10 @@ export class MysqlLocks implements LockStatements {
     return { row: rows.find((row) => !isGrace(row)), grace: rows.find(isGrace) };
   }
 
-  /** Reads rows with the server's clock. If the query was only slow, it is sent again. */
+  /**
+   * Reads rows together with the server's clock. If the query was slow, it looks as if the
+   * session's clock stood still, so it is sent again.
+   */
   private async read(run: Run, statement: StatementName, values: object): Promise<Answer['rows']> {
     const { rows } = await this.send(run, statement, values);
     if (clockRuns(rows[0])) return rows;
@@ -265,7 +275,10 @@ export class MysqlLocks implements LockStatements {
     return (await this.send(run, statement, values)).rows;
   }
 
-  /** Sends a change, which reads the server's clock. */
+  /**
+   * Sends a change whose times come from the server's clock, after checking that the session
+   * uses this clock.
+   */
   private async sendByClock(run: Run, statement: StatementName, values: object): Promise<Answer> {
     if (this.server.logsStatements) await assertClock(run);
     return this.send(run, statement, values);
@@ -276,7 +289,7 @@ export class MysqlLocks implements LockStatements {
   }
 }
 
-/** The rows of locks, without the row that only reports the clock. */
+/** Returns the rows of locks, without the row that only reports the clock. */
 function lockRows(rows: Answer['rows']): LockRow[] {
   return rows.filter(({ key }) => key !== null) as unknown as LockRow[];
 }

@@ -2,7 +2,7 @@ import { isTrue } from '../lock-row.js';
 import { PURGE_SLICE, type Answer, type PurgedSlice, type PurgeSlice } from '../lock-statements.js';
 import { clockRuns, orContention } from './session-settings.js';
 
-/** The requests that purge a slice, all on one connection. */
+/** Functions that send the statements of a purge, all on one connection. */
 export interface PurgeRequests {
   /** Reads the keys of the slice, and whether each is unused. */
   look(): Promise<Answer>;
@@ -13,8 +13,8 @@ export interface PurgeRequests {
 }
 
 /**
- * Milliseconds for deleting the keys of a slice one by one. MySQL 5 waits for up to two
- * seconds for each locked row, and the operation has ten seconds.
+ * How many milliseconds a purge may take to delete keys one by one. MySQL 5 waits for up to
+ * two seconds for each locked row, and the whole operation has ten seconds.
  */
 const ONE_BY_ONE = 5_000;
 
@@ -28,8 +28,8 @@ export async function purgeSlice(slice: PurgeSlice, requests: PurgeRequests): Pr
 }
 
 /**
- * Deletes keys with one statement. If it fails because of a locked row, it deletes the keys
- * one by one until its time is over.
+ * Deletes keys with one statement. If a locked row makes it fail, deletes the keys one by one,
+ * as long as there is time.
  */
 async function removeKeys(
   keys: readonly string[],
@@ -43,7 +43,7 @@ async function removeKeys(
   const until = performance.now() + ONE_BY_ONE;
   let removed = 0;
   for (const key of keys) {
-    if (performance.now() > until) break; // the next purge finds the remaining keys
+    if (performance.now() > until) break; // the next purge finds the keys that remain
     removed += (await remove([key]))?.affected ?? 0;
   }
   return removed;

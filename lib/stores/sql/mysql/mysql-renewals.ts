@@ -3,14 +3,14 @@ import type { Answer, ChangeResult } from '../lock-statements.js';
 import type { MysqlServer } from './mysql-statements.js';
 import { orContention } from './session-settings.js';
 
-/** The requests that renew many leases, all on one connection. */
+/** Functions that send the statements of renewals, all on one connection. */
 export interface Renewals {
   readonly server: MysqlServer;
   /** @throws UnusableConnectionError when the session does not use the server's clock */
   assertClock(): Promise<void>;
   /** Renews one lease. */
   renew(lease: LeaseRenewal): Promise<ChangeResult>;
-  /** Renews leases that have the same ttl with one statement. */
+  /** Renews leases that all have the same ttl, with one statement. */
   send(values: object): Promise<Answer>;
   /** Reads the leases that have not expired. */
   look(values: object): Promise<Answer['rows']>;
@@ -19,7 +19,8 @@ export interface Renewals {
 const OUTCOMES = { done: 'renewed', gone: 'lost', locked: 'unknown' } as const;
 
 /**
- * Renews the leases of each ttl with one statement, or one by one if that statement collided.
+ * Renews the leases of each ttl with one statement. If that statement collides with another
+ * session, renews them one by one.
  */
 export async function renewByTtl(
   renewals: Renewals,
@@ -55,7 +56,7 @@ async function renewTogether(
   });
 }
 
-/** Joins key and owner by NUL, like the statements. A key cannot contain NUL. */
+/** Joins key and owner by a NUL, as the statements do, since a key cannot contain a NUL. */
 function identityOf({ key, owner }: { key?: unknown; owner?: unknown }): string {
   return `${String(key)}\0${String(owner)}`;
 }

@@ -22,19 +22,25 @@ import type { SessionSettings } from '../sessions/session-store.options.js';
 import type { DriverExecutor } from '../sql-executor.js';
 
 /**
- * The length of the readable part of a lock's name: MySQL's limit of 64, less 41 for the
- * digest.
+ * The length of the readable part of a lock's name: MySQL allows 64 characters, of which a
+ * digest takes 41.
  */
 const TITLE = 64 - 41;
 const MDL = 'wait/lock/metadata/sql/mdl';
-/** Milliseconds between two tries on MySQL, which cannot wait for less than a second. */
+/**
+ * Milliseconds between two attempts for the last part of a wait, since MySQL can only wait for
+ * whole seconds.
+ */
 const POLL = 50;
-/** Seconds; the largest value that every operating system accepts. */
+/** The longest timeout of a session in seconds; no operating system refuses this value. */
 const LONGEST_TIMEOUT = 2_147_483;
 
-/** Two variables, since a reader of Aurora sets only the second one. */
+/** Both variables are read, since a reader of Aurora sets only `innodb_read_only`. */
 const READ_ONLY = '@@GLOBAL.read_only AS read_only, @@GLOBAL.innodb_read_only AS innodb_read_only';
-/** Identifies the server, since connection ids are small numbers that every server uses. */
+/**
+ * An expression that identifies the server, since every server uses the same small numbers as
+ * connection ids.
+ */
 const SERVER = `CONCAT_WS(':', @@hostname, @@port, @@server_id)`;
 
 export async function openMysqlSessions(
@@ -87,8 +93,8 @@ export class MysqlSessions implements SessionDatabase {
     signal?: AbortSignal,
   ): Promise<number | undefined> {
     const locked = await this.lock(session, name, wait, signal);
-    // Another statement reads the clock, which stands still within a statement. After a wait,
-    // it could be older than the last token.
+    // The clock stands still within a statement, so after a wait it could be older than the
+    // last token. So another statement reads it.
     if (locked) await session.send(`SET @nestjs_locked_token = ${US}, @nestjs_locked = ${hex(note)}`);
     const { rows } = await session.send(`SELECT @nestjs_locked_token AS token, ${READ_ONLY}`);
     assertWriter(rows[0]);
@@ -110,7 +116,7 @@ export class MysqlSessions implements SessionDatabase {
 
   /**
    * After a restart of the server, another session may have the same id. So the store ends the
-   * session only on the same server, and only if it holds this lock or waits for it.
+   * session only if it is still on the same server and holds the lock or waits for it.
    */
   async end(session: LockSession, { name }: ServerLock): Promise<void> {
     const [id = '', server = ''] = session.id.split('@');
@@ -156,8 +162,8 @@ export class MysqlSessions implements SessionDatabase {
   }
 
   /**
-   * Waits on the server for the lock. MySQL waits only for whole seconds, so the store polls
-   * for the rest of a second.
+   * Waits on the server until it grants the lock. MySQL waits only for whole seconds, so the
+   * store polls for the rest of the wait.
    */
   private async lock(
     session: LockSession,
@@ -186,7 +192,7 @@ export class MysqlSessions implements SessionDatabase {
     try {
       await this.query(`KILL ${id}`);
     } catch (error) {
-      // the session has already ended
+      // Error 1094 means that the session has already ended.
       if ((error as { errno?: unknown }).errno !== 1094) throw error;
     }
   }
@@ -205,7 +211,10 @@ export class MysqlSessions implements SessionDatabase {
     );
   }
 
-  /** Checks the server and prepares the session. Resolves to the identity of the session. */
+  /**
+   * Checks the server and prepares the session. Resolves to the id by which the session is
+   * known.
+   */
   private async prepare(link: SessionLink): Promise<string> {
     const { rows: variables } = await link.send(
       `SHOW GLOBAL VARIABLES WHERE Variable_name IN
@@ -234,7 +243,10 @@ export class MysqlSessions implements SessionDatabase {
   }
 }
 
-/** Refuses a read-only server. Each value is a number, or a word such as OFF or NO_LOCK. */
+/**
+ * Refuses a read-only server. The value of each variable is a number, or a word such as OFF or
+ * NO_LOCK.
+ */
 function assertWriter(row: Record<string, unknown> = {}): void {
   for (const value of [row.read_only, row.innodb_read_only])
     if (value !== undefined && value !== 'OFF' && Number(value) !== 0) throw onDemotedServer();

@@ -7,41 +7,42 @@ import { ALONE, CLOCK_RUNS } from './session-settings.js';
 /** The properties of the server on which the statements depend. */
 export interface MysqlServer {
   mariadb: boolean;
-  /** Whether the server has `FOR UPDATE SKIP LOCKED`, like MySQL 8 and MariaDB 10.6. */
+  /** Whether the server supports `FOR UPDATE SKIP LOCKED`, as MySQL 8 and MariaDB 10.6 do. */
   skipsLocked: boolean;
   /**
-   * Whether the binary log records statements. Then no change may read SYSDATE(), since
-   * replicas repeat the change later.
+   * Whether the binary log records statements instead of rows. Then no change may read
+   * SYSDATE(), since a replica repeats the statement later, at another time.
    */
   logsStatements: boolean;
-  /** Whether statements must fail inside a transaction, see {@link ALONE}. */
+  /** Whether statements have to fail inside a transaction, see {@link ALONE}. */
   alone?: boolean;
 }
 
-/** The clock in microseconds, and in milliseconds, at the start of the statement. */
+/** The server's clock at the start of the statement, in microseconds and in milliseconds. */
 export const US = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))`;
 export const MS = `(${US} DIV 1000)`;
 const UNTIL = `LEAST(${MS} + :ttl, ${NEVER})`;
 
-/** The tick of a run that begins now. It is NULL without conditions. */
-// MOD() and not %, which Oracle mode lacks
+/** The tick of a run that begins now. It is NULL for an attempt without conditions. */
+// MOD() instead of %, since MariaDB's Oracle mode does not have %.
 const TICK = `COALESCE(:tick, ${MS} - MOD(${MS}, :slot), IF(:gap > 0, ${MS}, NULL))`;
 const NOT_AHEAD = `COALESCE(:tick <= ${MS} + :ahead, TRUE)`;
 /**
- * Without conditions the values are NULL. Then each tick is new, and no lease is old enough to
- * steal.
+ * The key is free for an attempt with conditions. A condition that the attempt does not have
+ * is NULL: then each tick counts as new, and no lease as old enough to steal.
  */
 const FREE_ON_CONDITIONS = `NOT paused
               AND (COALESCE(tick_ms < COALESCE(:tick, ${MS} - MOD(${MS}, :slot), ${MS} - :gap + 1), TRUE)
                    OR owner IS NOT NULL AND tick_ms = :failOver OR tick_ms = :ignored)
               AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - :stealAfter)`;
 
-// A row stays until the clock has passed its token, since otherwise the next token could be
-// smaller.
+// A purge may delete a row only after the clock has passed its token. Otherwise, the next
+// token of the key could be smaller.
 const UNUSED = `NOT paused AND token < ${US}
           AND GREATEST(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - :olderThan`;
 
-// Text is read as bytes, since the character set of the connection may lack some characters.
+// The columns of a row. Text is read as bytes, since the character set of the connection may
+// lack some characters.
 export const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST(label AS BINARY) AS label,
              started_ms, renewed_ms, tick_ms, paused, CAST(last_label AS BINARY) AS last_label,
              last_started_ms, last_ended_ms, last_outcome, ${MS} AS now_ms`;
@@ -63,13 +64,14 @@ export const ROW = `\`key\`, owner IS NOT NULL AS owned, token, expires_ms, CAST
  */
 export function mysqlStatements(table: string, server: MysqlServer) {
   const { mariadb, skipsLocked, logsStatements } = server;
-  // A change is made only if the session uses the clock of the server.
+  // A change is made only if the session's clock is that of the server.
   const alone = server.alone ? ` AND ${ALONE}` : '';
   const byClock = (logsStatements ? 'TRUE' : CLOCK_RUNS) + alone;
 
-  // By default, servers wait 50 s for a row that another session has locked. Here, MariaDB
-  // does not wait, and MySQL 8 skips the row. The subquery is nested twice, since MySQL cannot
-  // read a table that it updates. MySQL 5 waits for one second, which withShortLockWait sets.
+  // By default, a statement waits for up to 50 s for a row that another session has locked.
+  // Here, MariaDB does not wait, and MySQL 8 skips the row. MySQL 5 waits for one second, see
+  // withShortLockWait(). The subquery is nested twice, since MySQL cannot read a table that it
+  // updates.
   const unlessLocked = (update: string) => {
     if (mariadb) return `SET STATEMENT innodb_lock_wait_timeout = 0 FOR ${update}`;
     if (!skipsLocked) return update;
@@ -77,13 +79,14 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     return `${change} WHERE \`key\` = (SELECT \`key\` FROM (
               SELECT \`key\` FROM ${table} WHERE ${rows} FOR UPDATE SKIP LOCKED) AS unlocked)`;
   };
-  // An insert may wait for a lock on the gap between two keys, and a guard for its row. Only
-  // MariaDB can limit the wait of a single statement.
+  // An insert may have to wait for a lock on the gap between two keys, and a guard for a lock
+  // on its row. Only MariaDB can limit the wait of a single statement.
   const waitingBriefly = (statement: string) =>
     mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
   return {
-    // The token comes from the clock, so that it grows even after a row was deleted, or after
-    // a fail-over. If the lock is stolen, the run of its holder ends now.
+    // The token comes from the clock, so that tokens grow even after a row was deleted, or
+    // after a fail-over. If the lock is stolen, the last run of the key is the one of its
+    // former holder, which ends now.
     acquire: unlessLocked(`
       UPDATE ${table}
          SET token = LAST_INSERT_ID(GREATEST(token + 1, ${US})),
@@ -161,7 +164,7 @@ export function mysqlStatements(table: string, server: MysqlServer) {
       UPDATE ${table} SET token = LAST_INSERT_ID(token), paused = FALSE
        WHERE \`key\` = :key AND paused AND ${byClock}`),
 
-    // Inserts a key that had no row.
+    // Inserts the row of a key that had none.
     'acquire-new': waitingBriefly(`
       INSERT INTO ${table} (\`key\`, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT :key, :owner, LAST_INSERT_ID(${US}), CONVERT(:label USING utf8mb4), ${MS}, ${MS}, ${UNTIL}, ${TICK}
@@ -170,8 +173,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     'pause-new': waitingBriefly(`
       INSERT INTO ${table} (\`key\`, token, expires_ms, paused) VALUES (:key, ${US}, :keptUntil, ${server.alone ? ALONE : 'TRUE'})`),
 
-    // Follows a change that changed nothing. If the row is in the state that the change needs,
-    // another session has locked or just changed it.
+    // Reads the row after a change that changed nothing. If the row is in a state that the
+    // change accepts, another session has locked it or has just changed it.
     look: `
       SELECT seen.*, ${CLOCK_RUNS} AS clock_runs
         FROM (SELECT 1) AS one LEFT JOIN (
@@ -179,14 +182,14 @@ export function mysqlStatements(table: string, server: MysqlServer) {
                     paused, NOT paused AS unpaused
                FROM ${table} WHERE \`key\` = :key${alone}) AS seen ON TRUE`,
 
-    // The lock is shared, so that transactions of one holder do not wait for each other. A
-    // locking read sees committed rows at every isolation level. MariaDB may refuse it if the
-    // row has changed since the snapshot of the transaction.
+    // The row gets a shared lock, so that several transactions of one holder do not wait for
+    // each other. A locking read sees committed rows at every isolation level. MariaDB may
+    // refuse it if the row has changed since the snapshot of the transaction.
     guard: waitingBriefly(`
       SELECT 1 FROM ${table} WHERE \`key\` = :key AND owner = :owner AND token = :token LOCK IN SHARE MODE`),
 
-    // Checks the lease again: a statement reads the clock at its start, and the first
-    // statement may have waited.
+    // Checks the lease a second time: the first statement may have waited for the row, but has
+    // read the clock before that.
     'guard-again': waitingBriefly(`
       SELECT ${server.alone ? '@@in_transaction AS inside' : '1'} FROM ${table} WHERE \`key\` = :key AND owner = :owner AND token = :token
          AND expires_ms > ${MS} AND ${CLOCK_RUNS} LOCK IN SHARE MODE`),
@@ -214,10 +217,10 @@ export function mysqlStatements(table: string, server: MysqlServer) {
               ORDER BY \`key\` LIMIT :limit) AS seen ON TRUE
        ORDER BY \`key\``,
 
-    // Renews leases that have the same ttl. In :leases, key and owner are one text, since
-    // MariaDB takes 25 % longer for pairs. Before MariaDB 10.6, one locked row fails the
-    // statement. STRAIGHT_JOIN and LIMIT keep the server from merging or reordering the join,
-    // which would then wait for locked rows.
+    // Renews leases that all have the same ttl. Key and owner are joined to one text in
+    // :leases, since pairs take MariaDB 25 % longer. Before MariaDB 10.6, the statement fails
+    // on a locked row. STRAIGHT_JOIN and LIMIT keep the server from merging or reordering the
+    // join, after which it would wait for locked rows.
     'renew-many': skipsLocked
       ? `${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY)
@@ -238,14 +241,14 @@ export function mysqlStatements(table: string, server: MysqlServer) {
               WHERE \`key\` IN (:keys) AND CONCAT(\`key\`, X'00', owner) IN (:leases) AND expires_ms > ${MS}
               LIMIT :limit) AS seen ON TRUE`,
 
-    // A purge first reads the unused keys, which locks nothing. At REPEATABLE READ, a delete
-    // that searched for them would lock each row and each gap on its way.
+    // A purge first reads the unused keys, which locks nothing. If a delete searched for them
+    // at REPEATABLE READ, it would lock each row and each gap that it passes.
     'purge-look': `
       SELECT \`key\`, LEFT(\`key\`, LENGTH(:prefix)) = :prefix AND ${UNUSED} AS unused, ${CLOCK_RUNS} AS clock_runs
         FROM ${table} WHERE \`key\` > :after AND \`key\` >= :prefix ORDER BY \`key\` LIMIT ${PURGE_SLICE}`,
 
-    // The table has no alias: MySQL looks for the alias in the session's database, but the
-    // session may have none.
+    // The table has no alias in a DELETE: MySQL looks for the alias in the session's database,
+    // but the session may have no database.
     purge: skipsLocked
       ? `${withoutSafeUpdates(server, 'DELETE')} ${table}
         FROM (SELECT \`key\` FROM ${table} FORCE INDEX (PRIMARY)
@@ -260,8 +263,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
 }
 
 /**
- * Turns off sql_safe_updates, which refuses to change rows by a list of keys, even primary
- * keys.
+ * Turns off sql_safe_updates for a statement, since with this setting the server refuses to
+ * change rows by a list of keys.
  */
 export function withoutSafeUpdates({ mariadb }: MysqlServer, verb: 'UPDATE' | 'DELETE'): string {
   return mariadb
@@ -278,14 +281,14 @@ export function aloneStatements(table: string) {
     'token-look': `
       SELECT token FROM ${table} WHERE \`key\` = :key AND owner = :owner`,
 
-    // Follows an insert that inserted nothing.
+    // Reads whether the tick has come, after an insert that inserted no row.
     'due-look': `SELECT ${NOT_AHEAD} AS due, ${CLOCK_RUNS} AS clock_runs`,
   };
 }
 
 /**
- * Starts or extends the grace period, so that it ends `longest` milliseconds after the
- * creation of the table or later.
+ * Starts the grace period or extends it. It ends at the earliest `longest` milliseconds after
+ * the creation of the table.
  */
 export function gracePeriod(table: string, longest: number, { alone = false } = {}): string {
   return `
@@ -299,9 +302,9 @@ export function gracePeriod(table: string, longest: number, { alone = false } = 
 export type MysqlStatements = ReturnType<typeof mysqlStatements> & ReturnType<typeof aloneStatements>;
 
 /**
- * The statements that have their values in the text. As prepared statements, each length of a
- * list would be another statement for the server to keep. And MySQL refuses a parameter of
- * mysql2 in LIMIT.
+ * The statements that are sent with the values in their text. As a prepared statement, a list
+ * would be a different statement for each length, and the server would keep them all. And
+ * MySQL refuses parameters of mysql2 in LIMIT.
  */
 export const AS_TEXT: readonly string[] = [
   'read-clock',

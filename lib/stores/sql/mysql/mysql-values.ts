@@ -1,15 +1,21 @@
 /**
- * Puts values in the places of names such as `:owner`, which a statement may contain several
- * times.
+ * Replaces the names in a statement, such as `:owner`, by values. A statement may contain a
+ * name several times.
  */
 export type Bind = (values: object) => [sql: string, values?: unknown[]];
 
-/** A name, or a quoted identifier, which may contain a colon. */
+/**
+ * Matches the name of a value, or a quoted identifier, in which a colon does not begin a name.
+ */
 const NAME = /`(?:[^`]|``)*`|:(\w+)/g;
-/** A placeholder, or a quoted identifier, which may contain a question mark. */
+/**
+ * Matches a placeholder, or a quoted identifier, in which a question mark is no placeholder.
+ */
 const PLACE = /`(?:[^`]|``)*`|\?/g;
 
 /**
+ * Returns a function for each statement that binds its values.
+ *
  * @param textual the names of the statements that are sent as text; all others are prepared
  */
 export function bindEach<Name extends string>(
@@ -24,7 +30,7 @@ export function bindEach<Name extends string>(
 }
 
 /**
- * Binds the values of a prepared statement. Text is sent as bytes, since the character set of
+ * Binds the values of a prepared statement. Text is bound as bytes, since the character set of
  * the connection may lack some characters.
  */
 function prepared(statement: string): Bind {
@@ -44,7 +50,8 @@ function prepared(statement: string): Bind {
 }
 
 /**
- * Binds the values of a statement that is sent as text. A list becomes literals with commas.
+ * Binds the values of a statement that is sent as text. A list becomes literals that are
+ * separated by commas.
  */
 function asText(statement: string): Bind {
   return (values) => [
@@ -55,7 +62,7 @@ function asText(statement: string): Bind {
 }
 
 /**
- * Puts the values into the text of a statement, for servers that refuse further prepared
+ * Puts the values into the text of a statement. Used while the server accepts no more prepared
  * statements.
  */
 export function withLiterals(sql: string, values: readonly unknown[]): string {
@@ -64,8 +71,8 @@ export function withLiterals(sql: string, values: readonly unknown[]): string {
 }
 
 /**
- * A literal of the text's bytes, which depends neither on the connection's character set nor
- * on its rules for quotes.
+ * Returns a literal of the text's bytes, which is independent of the connection's character
+ * set and of its rules for quotes.
  */
 export function hex(text: string | Buffer): string {
   return `X'${Buffer.from(text).toString('hex')}'`;

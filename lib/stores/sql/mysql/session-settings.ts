@@ -3,26 +3,27 @@ import { isContention, isServerAnswer } from '../store-failure.js';
 import { UnusableConnectionError } from '../unusable-connection.js';
 
 /**
- * Whether a statement uses the server's clock. After `SET timestamp`, the clock of the session
- * stands still, also for UTC_TIMESTAMP(), while SYSDATE() goes on. A statement that has waited
- * for over 100 ms looks the same, so it changes nothing and is repeated.
+ * A condition that holds if the session uses the server's clock. After `SET timestamp` the
+ * session's clock stands still, even for UTC_TIMESTAMP(), while SYSDATE() goes on. In a
+ * statement that has waited for over 100 ms the two differ too, so it changes nothing and is
+ * repeated.
  *
- * The hint `SET_VAR(timestamp = 0)` of MySQL 8 does not help. After the statement it restores
- * the old value, at which the session's clock stands still.
+ * The hint `SET_VAR(timestamp = 0)` of MySQL 8 does not help: it restores the old value after
+ * the statement, and then the session's clock stands still.
  */
 export const CLOCK_RUNS = 'ABS(TIMESTAMPDIFF(MICROSECOND, NOW(6), SYSDATE(6))) < 100000';
 
 /**
- * A condition on MariaDB for clients that do not show the status of the session. Inside a
- * transaction, or without autocommit, its sum is out of range, which fails the statement. The
- * store recognizes the failure by the text of the sum, see unusable-connection.ts.
+ * A condition that fails the statement inside a transaction or without autocommit, for clients
+ * that do not show the status of the session. MariaDB computes a sum that is out of range, and
+ * its error contains that sum, by which the store recognizes it, see unusable-connection.ts.
  */
 const MOST = '18446744073709551615';
 export const ALONE = `IF(@@in_transaction = 0, IF(@@autocommit = 1, TRUE, ${MOST} + (1 - @@autocommit)), ${MOST} + @@in_transaction)`;
 
 /**
- * Reads whether the clock runs. One of two such statements must succeed, since a slow one
- * fails too.
+ * Reads whether the session's clock runs. It is sent twice if needed: if a query was slow, the
+ * clock looks as if it stood still.
  */
 export const LOOK_AT_CLOCK = `SELECT ${CLOCK_RUNS} AS clock_runs`;
 const LOOKS = 2;
@@ -33,12 +34,17 @@ export async function assertClock(run: Run): Promise<void> {
   throw new UnusableConnectionError('clock');
 }
 
-/** Whether a row with the column `clock_runs` was read by the server's clock. */
+/**
+ * Whether a row was read while the session's clock ran, according to its column `clock_runs`.
+ */
 export function clockRuns(row: Record<string, unknown> | undefined): boolean {
   return Number(row?.clock_runs) === 1;
 }
 
-/** Settings for the session, since MySQL cannot limit the wait of a single statement. */
+/**
+ * Statements that change the session's settings, since MySQL cannot limit the wait of a single
+ * statement.
+ */
 export const LOCK_WAIT = {
   'shorten-lock-wait': `
     SET @lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1,
@@ -48,8 +54,9 @@ export const LOCK_WAIT = {
 };
 
 /**
- * While `work` runs, the session waits for a locked row for at most one second, and not for 50
- * s, the default. It may also change rows by a list of keys. MySQL 5 has no other way.
+ * Runs `work` with other settings of the session: a statement waits for a locked row for at
+ * most one second instead of 50 s, and may change rows by a list of keys. MySQL 5 can do
+ * neither for a single statement.
  */
 export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Promise<T> {
   await run(LOCK_WAIT['shorten-lock-wait']);
@@ -61,8 +68,8 @@ export async function withShortLockWait<T>(run: Run, work: () => Promise<T>): Pr
 }
 
 /**
- * Restores the settings of the session. If that fails, it throws an error that closes the
- * connection, since the next borrower would get these settings.
+ * Restores the settings of the session. If that fails, it throws an error after which the
+ * store closes the connection, since the next borrower would get these settings.
  */
 async function restoreLockWait(run: Run): Promise<void> {
   try {
@@ -75,7 +82,7 @@ async function restoreLockWait(run: Run): Promise<void> {
   }
 }
 
-/** Resolves to `undefined` if the statement collided with another session. */
+/** Awaits a statement. Resolves to `undefined` if it collided with another session. */
 export async function orContention<T>(statement: Promise<T>): Promise<T | undefined> {
   try {
     return await statement;

@@ -2,7 +2,9 @@ import { sessionOf, type Mysql2Connection } from './mysql2-driver.js';
 
 const WATCH: unique symbol = Symbol('nestjs-locked: whether the transaction is open');
 
-/** The members of mysql2's connection through which the watch observes the answers. */
+/**
+ * The members of mysql2's connection that a watch needs to observe the answers to statements.
+ */
 export interface WatchedConnection extends Mysql2Connection {
   addCommand(command: Command): Command;
   /** The pool; null when the connection has ended. */
@@ -12,8 +14,8 @@ export interface WatchedConnection extends Mysql2Connection {
 }
 
 /**
- * A command of mysql2, which calls `execute` first without a packet, and then with each packet
- * of the answer.
+ * A statement of the application. mysql2 calls `execute` first without a packet, and then with
+ * each packet of the answer.
  */
 interface Command {
   on(event: 'result', listener: (result: object) => void): void;
@@ -27,15 +29,16 @@ interface Packet {
 
 /**
  * Returns a function that reports whether the transaction on this connection is still open.
- * mysql2 keeps no status. So the watch observes the answers to the application's commands
- * until the transaction ends or the connection goes back to the pool.
+ * mysql2 does not keep the session's status. So a watch observes the answers to the
+ * application's statements, until the transaction ends or the connection goes back to the
+ * pool.
  */
 export function watchMysqlTransaction(connection: WatchedConnection): () => boolean {
   const watch = (connection[WATCH] ??= new TransactionWatch(connection));
   return () => watch.isOpen && Boolean(poolOf(connection));
 }
 
-/** The pool of a connection; null after the connection has ended. */
+/** Returns the pool of a connection, or null after the connection has ended. */
 function poolOf({ _pool: pool }: WatchedConnection): unknown {
   return pool;
 }
@@ -73,7 +76,8 @@ class TransactionWatch {
   private answered(status: number): void {
     const { inTransaction, autocommit } = sessionOf(status);
     this.wasSeen ||= inTransaction;
-    // Without autocommit, the next statement begins a transaction.
+    // Without autocommit, a transaction begins only with its first statement. So its end
+    // counts only after an answer from inside of it.
     if (!inTransaction && (autocommit || this.wasSeen)) this.end();
   }
 
@@ -84,7 +88,7 @@ class TransactionWatch {
     for (const restore of this.restore) restore();
   }
 
-  /** Replaces a method of the connection until the end. */
+  /** Replaces a method of the connection until the watch ends. */
   private replace<Name extends 'addCommand' | 'release'>(
     name: Name,
     replacement: NonNullable<WatchedConnection[Name]>,
@@ -93,7 +97,8 @@ class TransactionWatch {
     const own = Object.getOwnPropertyDescriptor(connection, name);
     connection[name] = replacement;
     this.restore.push(() => {
-      if (connection[name] !== replacement) return; // another replacement followed
+      // Another library has replaced the method after the watch did.
+      if (connection[name] !== replacement) return;
       if (own) Object.defineProperty(connection, name, own);
       else Reflect.deleteProperty(connection, name);
     });
