@@ -1,11 +1,11 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Lock, LockKeeper } from './lock.js';
 
-// The one piece of static state: an AsyncLocalStorage belongs to the call chain, whichever
-// application it runs in.
+// The only static state of the library. An AsyncLocalStorage follows a call chain through all
+// applications of the process, so it cannot belong to one of them.
 const storage = new AsyncLocalStorage<Scope>();
 
-/** The lock of one `run` or `@Locked()` in a call chain. */
+/** The lock of one `run` or `@Locked()`, and the scope around it in the call chain. */
 class Scope {
   #lock: Lock | (() => Lock);
 
@@ -43,8 +43,9 @@ export class LockContext {
   }
 
   /**
-   * @internal The lock of this key and keeper that the call chain runs under, if another call
-   * may join the run. A handle that was made while locking was disabled does not count.
+   * @internal The lock of this key under which the call chain runs, if another call may join
+   * that run. Only a lock of this keeper counts, and no handle that was made while locking was
+   * disabled.
    */
   static around(key: string, keeper: LockKeeper): Lock | undefined {
     for (let scope = storage.getStore(); scope; scope = scope.outer) {

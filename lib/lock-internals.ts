@@ -27,13 +27,14 @@ export const INTERNALS: unique symbol = Symbol.for('nestjs-locked: internals');
 /** The parameters of a `LockService`. */
 export interface LockServiceOptions {
   options: LockModuleDefaults;
-  /** Makes the store, at start or when locking is enabled. */
+  /** Makes the store. It is called at start, or when locking is enabled later. */
   openStore: () => AnyLockStore | Promise<AnyLockStore>;
   /** The module's name. Default `default`. */
   name?: string;
   clock?: Clock;
   /**
-   * All lock modules of the application, so that they log one warning for the whole process.
+   * All lock modules of the application. They share this, so that a warning about the whole
+   * process is logged only once.
    */
   siblings?: () => readonly LockInternals[];
 }
@@ -49,20 +50,27 @@ export class LockInternals {
   readonly publisher: LockEventPublisher;
   readonly queues: WaitQueues;
   readonly admin: LockAdmin;
-  /** Adds the ticks of scheduled methods to an inspection. The decorators set it at start. */
+  /**
+   * Adds the ticks of scheduled methods to the result of an inspection. The decorators set
+   * this function at start.
+   */
   addTicks: LockAdminOptions['addTicks'] = (found) => Promise.resolve(found);
   readonly keys = new KnownKeys();
-  /** Finds out whether a transaction of the call chain is open, to warn of locks inside it. */
+  /**
+   * Finds out whether a transaction of the call chain is open. A warning is logged for a lock
+   * that is taken inside a transaction.
+   */
   readonly transactions = new OuterTransactions((error) => this.logger.warn('transactionsUnknown', error));
   readonly shutdownHooks: ShutdownHooks;
   enabled: boolean;
   stopping = false;
   readonly #options: LockServiceOptions;
   /**
-   * The settings of the module and of its decorators. The store has to support all of them.
+   * The settings of the module and of its decorators. When the store opens, it has to support
+   * all of them.
    */
   readonly #standing: LockSettings[];
-  /** The work under locks, which a shutdown awaits. */
+  /** Counts the runs of work under locks, which a shutdown awaits. */
   readonly #work: InFlight;
   readonly #statusFile: StatusFile | undefined;
   readonly #purges: PurgeSchedule | undefined;
@@ -107,14 +115,15 @@ export class LockInternals {
     if (purge) this.#purges = new PurgeSchedule(purge, this);
   }
 
-  /** Opens the store, once. */
+  /** Opens the store at the first call, and returns the same engine at later calls. */
   start(): Promise<Engine> {
     this.#opening ??= this.#openAll();
     return this.#opening;
   }
 
   /**
-   * Takes no more locks, ends the waits, and awaits the running work up to `shutdownTimeout`.
+   * Begins the shutdown: the module takes no more locks, all waits end, and work under locks
+   * gets `shutdownTimeout` to end.
    */
   async drain(): Promise<void> {
     this.#stop();
@@ -141,8 +150,10 @@ export class LockInternals {
     this.#wanted = true;
     const opened = this.#open !== undefined;
     const { store } = await this.start();
-    if (!this.#wanted || this.enabled) return; // disabled again meanwhile, or enabled already
-    // A store that was opened just now has been compared already.
+    // Disable() was called meanwhile, or another call has enabled locking already.
+    if (!this.#wanted || this.enabled) return;
+    // When a store is opened, its clock is compared with this machine's clock. Only a store
+    // that was open before has to be compared here.
     if (opened) await compareClocks(store, this.clock, this.logger);
     await this.keys.passLocalTokens(this.clock);
     if (!this.#wanted || this.enabled) return;
@@ -150,12 +161,15 @@ export class LockInternals {
     this.enabled = true;
   }
 
-  /** The key as the store knows it. */
+  /** The key with the module's prefix, as the store knows it. */
   storeKey(key: string): string {
     return this.settings.prefix + key;
   }
 
-  /** Reads a decorator's options, so that mistakes show at start and not at the first call. */
+  /**
+   * Reads the options of a decorator. This happens at start, so that a mistake does not show
+   * only at the first call.
+   */
   settingsFor(where: string, options: ReadableOptions): LockSettings {
     const settings = readSettings(where, options, this.settings.defaults);
     if (!this.#open) this.#standing.push(settings);
@@ -163,7 +177,8 @@ export class LockInternals {
   }
 
   /**
-   * Takes the lock, and waits as long as the settings say. Resolves to an error if it is busy.
+   * Acquires the lock, and waits for a busy lock as long as the settings say. If the lock is
+   * still busy, it resolves to an error.
    */
   acquire(call: LockCall): Promise<Lock | LockNotAcquiredError> {
     if (!this.enabled) return Promise.resolve(this.standIn(call.key));
@@ -179,8 +194,8 @@ export class LockInternals {
   }
 
   /**
-   * Runs `body` under the lock. If calls share the lock by re-entry, the last one to end
-   * releases it, whether its body succeeds or fails.
+   * Runs `body` under the lock. A call may re-enter a run that its call chain is in, and share
+   * its lock. The last call to end releases the lock, whether its body succeeds or fails.
    */
   async tryRun<T>(call: LockCall, body: (lock: Lock) => T | Promise<T>): Promise<TryRunResult<T>> {
     const { key, settings } = call;
@@ -193,7 +208,7 @@ export class LockInternals {
     try {
       let value: T;
       try {
-        lock.assertHeld(); // a shutdown may have come in between
+        lock.assertHeld(); // a shutdown may have released the lock since it was acquired
         value = await LockContext.run(lock, () => body(lock));
       } catch (error) {
         await lock.leave('failed');
@@ -212,7 +227,7 @@ export class LockInternals {
     return LockContext.run(() => this.standIn(key()), body);
   }
 
-  /** The handle that stands in for a lock while locking is disabled. */
+  /** Makes the handle that stands in for a lock while locking is disabled. */
   standIn(key: string): Lock {
     const token = this.keys.makeLocalToken(key, this.clock.date());
     return unlocked(key, token, this.clock, async () => (await this.start()).store);
@@ -235,14 +250,14 @@ export class LockInternals {
     else this.logger.started(jobs, this.#open?.store.describe?.());
   }
 
-  /** Whether the store keeps ticks; `false` while it is not open. */
+  /** Whether the store keeps ticks; `false` while the store is not open. */
   get keepsTicks(): boolean {
     const store = this.#open?.store;
     return store?.keepsOnce === true || store?.keepsTicks === true;
   }
 
   /**
-   * The lock of this key under which the call chain runs, if another call may join the run.
+   * The lock of this key under which the call chain runs, if another call may join that run.
    */
   #lockAround(key: string): Lock | undefined {
     return this.#open && LockContext.around(key, this.#open.keeper);
@@ -267,7 +282,7 @@ export class LockInternals {
       this.#purges?.start(this.#open.store.keepsOnce === true);
       return this.#open;
     } catch (error) {
-      this.#opening = undefined; // enable() may try again
+      this.#opening = undefined; // so that enable() can try to open the store again
       throw error;
     }
   }
@@ -282,7 +297,7 @@ export class LockInternals {
   }
 }
 
-/** The error of a call during the shutdown. */
+/** Makes the error of a call that wants a lock during the shutdown. */
 export function shuttingDown(): LockError {
   return new LockError('The application is shutting down: it takes no more locks.');
 }

@@ -15,24 +15,27 @@ export type GuardTransaction<Transaction> = [Transaction] extends [never]
   : Transaction & (Transaction extends PrismaTransaction ? NoPrismaClient : object);
 
 /**
- * What the compiler shows for a call of `Lock.transaction` or `Lock.guard` on a lock whose
- * client has synchronous transactions: its `Transaction` is `never`.
+ * The type that makes a call of `Lock.transaction` or `Lock.guard` fail to compile if the
+ * client has synchronous transactions. The `Transaction` of such a lock is `never`.
  *
  * @publicApi
  */
 export interface SynchronousTransactions {
-  /** Never present. The compiler shows the name of this property as the reason. */
+  /**
+   * Never present. The error of the compiler shows the name of this property, which says why
+   * the call is refused.
+   */
   readonly 'the transactions of this client are synchronous, so a lock cannot be tied to them': never;
 }
 
 /**
- * Refuses a PrismaClient in place of one of its transactions, which have all its members but
- * `$connect`.
+ * Refuses a PrismaClient instead of its transaction. A transaction of Prisma has all members
+ * of the client except `$connect`.
  *
  * @publicApi
  */
 export interface NoPrismaClient {
-  /** Only the client has it, and not its transactions. */
+  /** A member that only the client has, and not its transactions. */
   readonly $connect?: never;
 }
 

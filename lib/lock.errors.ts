@@ -23,10 +23,13 @@ export interface LockNotAcquiredDetails {
   /** Whether a run of the same call chain holds the lock. Default `false`. */
   nested?: boolean | undefined;
   /**
-   * Milliseconds that the last run of the key, or else of its method, took in this process.
+   * Milliseconds that the last run of the key took in this process, or else the last run of
+   * the decorated method.
    */
   lastRun?: number | undefined;
-  /** The limit of `maxWaiters` that kept the call from waiting, if one did. */
+  /**
+   * The limit of `maxWaiters` that kept the call from waiting; `undefined` if no limit did.
+   */
   full?: { option: 'perKey' | 'total'; limit: number } | undefined;
 }
 
@@ -154,7 +157,7 @@ function describeFull({ option, limit }: { option: string; limit: number }): str
 }
 
 function describe(reason: RefusalReason, holder: LockRecord | undefined): string {
-  if (reason === 'paused') return 'it is paused, for all instances. LockAdmin.resume() ends that.';
+  if (reason === 'paused') return 'it is paused, for all instances. LockAdmin.resume() ends the pause.';
   if (reason === 'tick-done') return 'this tick, or a later one, has already run.';
   if (reason === 'tick-ahead') return "its tick is too far ahead of the database's clock.";
   if (!holder) return 'it is contended, and the holder is not known. Wait longer, or try again.';
@@ -180,8 +183,8 @@ export function mustBe(name: string, expected: string, value: unknown): string {
 }
 
 /**
- * Cuts the final punctuation off a text from other code, so that a sentence of ours can go on
- * after it.
+ * Removes the punctuation at the end of a text from other code, so that the text can stand
+ * inside of a sentence of this library.
  */
 export function clause(text: string): string {
   return text.replace(/[\s.!?:;,]+$/, '');

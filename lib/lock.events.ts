@@ -93,7 +93,7 @@ export interface LockEventMap {
   /** The store failed at an acquisition or a release. */
   storeError: [
     event: LockCallEvent & {
-      /** What the store was to do. */
+      /** The operation that failed. */
       operation: 'acquire' | 'release';
       /** The error of the store. */
       error: LockStoreError;
@@ -127,7 +127,8 @@ export class LockEventPublisher {
     const diagnostics = this.#channelOf(name);
     if (diagnostics.hasSubscribers) diagnostics.publish({ ...event, module: this.moduleName });
     if (this.events.listenerCount(name) === 0) return;
-    // Not `emit`: with it, a listener that throws keeps the event from the listeners after it.
+    // Calls the listeners one by one: if a listener throws, `emit` would not call the
+    // listeners after it.
     for (const listener of this.events.rawListeners(name)) void this.#tell(listener, name, event);
   }
 

@@ -43,7 +43,10 @@ export interface LockModuleExtras {
   isGlobal?: boolean | undefined;
 }
 
-/** The methods by which applications import `LockModule`, which Nest's builder makes. */
+/**
+ * The type of the class that Nest's builder for modules makes: its methods register
+ * `LockModule`.
+ */
 interface LockModuleMethods {
   new (): object;
   /**
@@ -154,7 +157,8 @@ export class LockModule
     const jobs = new LockedExplorer(this.discovery, this.locks, this.name).explore();
     const { internals } = this;
     internals.transactions.find(this.discovery.getProviders().map(({ instance }) => instance as unknown));
-    // The store opens last: after a start that failed, nothing would close it.
+    // Open the store as the last step: if a later step of the start failed, nothing would
+    // close the store.
     if (internals.enabled) await internals.start();
     internals.announce(jobs(internals.keepsTicks));
   }
@@ -173,8 +177,8 @@ export class LockModule
   }
 
   /**
-   * With two global modules of one name, injection order would decide which one is used. Then
-   * two methods of one key could take their locks in two stores.
+   * Refuses two global modules of one name. Injection order would decide which of them is
+   * used, so two methods with the same key could take their locks in two stores.
    */
   private assertSole(): void {
     const all = this.moduleRef.get(LockModule, { strict: false, each: true });
@@ -220,7 +224,8 @@ function createService(
 }
 
 /**
- * Opens the store when the application's providers exist, since it may depend on any of them.
+ * Makes the store when the application's providers exist, since the store may depend on any of
+ * them.
  */
 async function openStore(store: LockStore | LockStoreDefinition, moduleRef: ModuleRef): Promise<LockStore> {
   if (!isDefinition(store)) return store;

@@ -44,7 +44,7 @@ export class LockService<Transaction = unknown> {
     return this[INTERNALS].publisher.events;
   }
 
-  /** Shows locks and changes them from outside. It can also be injected by itself. */
+  /** Shows locks and changes them from outside. `LockAdmin` can also be injected directly. */
   get admin(): LockAdmin {
     return this[INTERNALS].admin;
   }
@@ -137,7 +137,7 @@ export class LockService<Transaction = unknown> {
   /**
    * Releases a lock by its owner id, for callers that cannot keep the handle of the lock.
    *
-   * @returns `false` if it was lost, expired or released before
+   * @returns `false` if the lock was lost, expired or released before
    * @throws LockStoreError when the store fails: the lock then ends with its ttl
    */
   async release(key: string, owner: string): Promise<boolean> {
@@ -168,9 +168,9 @@ export class LockService<Transaction = unknown> {
     return this[INTERNALS].enable();
   }
 
-  // The methods below are no async functions: each of those would keep half a kilobyte until
-  // the store has answered. With a thousand callers, collecting that garbage would take most
-  // of the time.
+  // The methods below are not async. An async function keeps half a kilobyte until the store
+  // has answered: with a thousand callers, collecting that garbage would take most of the
+  // time.
 
   #acquire(
     method: string,

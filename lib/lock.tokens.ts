@@ -45,8 +45,9 @@ export function InjectLockAdmin(name?: string): ParameterDecorator & PropertyDec
 }
 
 /**
- * The hidden property through which a decorated method finds its service. Nest prints its
- * description when it cannot inject the service, so the description is a hint for people.
+ * The hidden property through which a decorated method finds its service. If Nest cannot
+ * inject the service, its error shows the description of this symbol, so the description says
+ * what to do.
  */
 export function lockServiceProperty(name: string): symbol {
   const call =

@@ -11,20 +11,20 @@ import { assertKnownOptions } from './options/known-options.js';
 export interface LockKeeper {
   /** Sets the lease in the store to end `ttl` milliseconds from now. */
   extend(lease: Lease, ttl: number): Promise<void>;
-  /** Releases the lease; `false` when it was lost. */
+  /** Releases the lease; `false` when the lease was lost. */
   release(lease: Lease, outcome: LockOutcome): Promise<boolean>;
   /**
-   * Runs `work` in a transaction of the store's database, in which the lease is not renewed.
+   * Runs `work` in a transaction of the store's database. The lease is not renewed during it.
    */
   transaction<T>(lease: Lease, work: (context: unknown) => Promise<T>): Promise<T>;
   /**
-   * Ties the lease to a transaction; `false` when the database finds another holder, or
-   * none.
+   * Ties the lease to a transaction; `false` when the database finds no holder, or another
+   * holder.
    */
   guard(lease: Lease, context: unknown): Promise<boolean>;
   /**
-   * Sets the lease to end `ttl` milliseconds from now, for another process; `false` when it
-   * had ended.
+   * Sets the lease to end `ttl` milliseconds from now, so that another process has the time to
+   * restore it; `false` when the lease had ended.
    */
   handOff(lease: Lease, ttl: number): Promise<boolean>;
 }
@@ -33,8 +33,8 @@ export interface LockKeeper {
  * A lock that was acquired. It is renewed until it is released; `held` says at any moment
  * whether the process may rely on it.
  *
- * Write what it protects together with `fencingToken`, and refuse older tokens there: a
- * process that was frozen cannot know that its lock has ended.
+ * Write the data that the lock protects together with `fencingToken`, and refuse writes with
+ * older tokens: a process that was frozen cannot know that its lock has ended.
  *
  * `Transaction` is the object with which the client makes statements in a transaction, such as
  * `EntityManager`, `Prisma.TransactionClient` or `ClientSession`. See `LockService`.
@@ -47,8 +47,8 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   #abort: AbortController | undefined;
   #inTransaction = false;
   /**
-   * How many calls run under the lock. A map from locks to these numbers would double the work
-   * of the garbage collector.
+   * How many calls run under the lock. The number is in the lock and not in a map, which would
+   * double the work of the garbage collector.
    */
   #running = 0;
 
@@ -164,7 +164,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     this.#assertNotOver();
     if (ttl === undefined && milliseconds === Infinity && !sessionBound) return;
     await this.#keeper.extend(this.#lease, milliseconds);
-    this.assertHeld(); // it may have been released meanwhile
+    this.assertHeld(); // the lock may have been released during the renewal
   }
 
   /**
@@ -222,7 +222,8 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     this.#inTransaction = true;
     try {
       return await this.#keeper.transaction(this.#lease, async (context) => {
-        this.assertHeld(); // on MongoDB, this may be a repetition after a conflict
+        // MongoDB runs this function again after a conflict, and the lock may be lost by then.
+        this.assertHeld();
         const value = await work(context as never);
         this.assertHeld();
         if (await this.#keeper.guard(this.#lease, context)) return value;
@@ -284,7 +285,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
       );
     const ttl = this.#readTtl('handOff()', options.ttl);
     this.#assertNotOver();
-    // Without success, the lock was lost, or released meanwhile.
+    // If the hand-off has failed, the lock was lost or released meanwhile, and this throws.
     if (!(await this.#keeper.handOff(this.#lease, ttl))) this.assertHeld();
     const { key, owner, fencingToken } = this;
     return { key, owner, fencingToken, ...(ttl !== Infinity && { ttl }) };
@@ -312,14 +313,15 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     return this.#running > 0 && this.#keeper === keeper && this.held;
   }
 
-  /** @internal A call begins to run under the lock. */
+  /** @internal Notes that a call begins to run under the lock. */
   enter(): void {
     this.#running++;
   }
 
   /**
-   * @internal A call has ended. The last one releases the lock, with the outcome of its work.
-   * A failure of the release does not hide the result of the work.
+   * @internal Notes that a call under the lock has ended. The last call releases the lock, and
+   * records how its work ended. If the release fails, the caller still gets the result of the
+   * work.
    */
   leave(outcome: LockOutcome): Promise<void> | undefined {
     return --this.#running === 0 ? this.#releaseQuietly(outcome) : undefined;
@@ -331,15 +333,17 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   }
 
   /**
-   * Releases the lock. The keeper publishes a failure of the store as the event `storeError`.
+   * Releases the lock without an error to the caller. If the store fails, the keeper publishes
+   * the event `storeError`.
    */
   #releaseQuietly(outcome: LockOutcome): Promise<void> {
     return this.giveBack(outcome).then(ignoreResult, ignoreLockError);
   }
 
   /**
-   * Throws for a lock that was lost or released. A lock in doubt passes: the operation that
-   * follows renews the lease first, which shows whether the lock is still held.
+   * Throws for a lock that was lost or released. It does not throw for a lock in doubt: the
+   * operation that follows renews the lease first, and so finds out whether the lock is still
+   * held.
    */
   #assertNotOver(): void {
     if (!this.#lease.inDoubt) this.assertHeld();
@@ -354,13 +358,13 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
   #refuseInTransaction(operation: string): void {
     if (!this.#inTransaction) return;
     throw new LockError(
-      `${operation}() of lock "${this.key}" was called inside its transaction(), which it would wait for. Call it when that has ended.`,
+      `${operation}() of lock "${this.key}" was called inside its transaction(), and would wait for the end of that transaction. Call it after transaction() has ended.`,
     );
   }
 
   #notFound(): LockLostError {
     const reason =
-      'the transaction did not find it to be ours. It was lost, or the transaction began before it was acquired. Roll back.';
+      'the transaction found that this process does not hold the lock. The lock was lost, or the transaction began before the lock was acquired. Roll back.';
     return new LockLostError(this.key, this.fencingToken, reason);
   }
 

@@ -1,8 +1,8 @@
 import { LockError } from './lock.errors.js';
 
 /**
- * Fields in which drivers name the kind and the place of a failure, and never the values of a
- * statement.
+ * Fields of drivers' errors that may be copied: they name the kind and the place of a failure,
+ * and never contain values of a statement.
  */
 const SAFE_FIELDS = [
   'code',
@@ -29,13 +29,13 @@ const DEEPEST = 5;
 const MOST_ERRORS = 10;
 
 /**
- * Servers cut texts at any place. From this length on, the beginning of an owner id is hidden
- * like the whole id.
+ * The number of characters from which on the beginning of an owner id is hidden like the whole
+ * id. Servers may cut a text anywhere, and so in the middle of an id.
  */
 const HIDDEN_FROM = 12;
 /**
- * An owner id that is shorter than this may occur in any word, so it is hidden as a whole word
- * only.
+ * The number of characters below which an owner id is hidden only as a whole word: such a
+ * short id may be a part of any other word.
  */
 const SHORT_ID = 8;
 const HIDDEN = '[hidden]';
@@ -44,9 +44,9 @@ const HIDDEN = '[hidden]';
  * Rebuilds an error of a driver, or of other code, from the fields that cannot hold an owner
  * id or a password.
  *
- * The owner id of a lock is enough to release it, and errors are logged. Drivers put whole
- * statements with their values on errors. So this copies only fields that are known to be
- * safe, and hides owner ids in their texts.
+ * The owner id of a lock is enough to release it, and errors are logged. The errors of drivers
+ * contain whole statements with their values. So only fields that are known to be safe are
+ * copied, and owner ids in their texts are hidden.
  *
  * @param owners the owner ids that the failed operation has used
  */
@@ -61,8 +61,8 @@ export function safeText(text: string, owners: readonly string[] = []): string {
   return (
     withoutOwners(text, owners)
       .slice(0, LONGEST_TEXT)
-      .replaceAll(/\{[^]*(?:\}|$)/g, '{…}') // MongoDB repeats the whole command
-      // MySQL repeats values.
+      .replaceAll(/\{[^]*(?:\}|$)/g, '{…}') // MongoDB's messages contain the whole command
+      // MySQL's messages contain the values of the statement.
       .replaceAll(/\b(value|entry|near)(:?) '[^]*?'(?= (?:for|at) |$)/gi, "$1$2 '…'")
       .replaceAll(/(\/\/)[^\s:@/]*:\S*@/g, '$1…@')
       .replaceAll(/\b(password|pwd)(["']?\s*[=:]\s*)(?!(?:YES|NO)\b)[^\s,;&]+/gi, '$1$2…')
@@ -111,7 +111,10 @@ function nameOf(name: unknown, owners: readonly string[]): string {
   return /^[\w$.]{1,80}$/.test(text) && safeText(text, owners) === text ? text : 'Error';
 }
 
-/** The frames of a stack, without the lines before them, which repeat the message. */
+/**
+ * Returns the frames of a stack. The lines before them are left out, since they repeat the
+ * message.
+ */
 function framesOf(stack: unknown, owners: readonly string[]): string[] {
   const frames = textOf(stack)
     .split('\n')
@@ -130,15 +133,16 @@ function hide(error: Error, property: string, value: string): void {
 function withoutOwners(text: string, owners: readonly string[]): string {
   let clean = text;
   for (const form of owners.flatMap(formsOf)) clean = withoutForm(clean, form);
-  // The operation does not know the ids of other holders. These are UUIDs, as text or as
-  // bytes in hex.
+  // The text may also name owner ids of other holders, which the operation does not know. They
+  // are UUIDs, as text or as bytes in hex.
   return clean
     .replaceAll(/[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}/gi, HIDDEN)
     .replaceAll(/(?:3\d|[46][1-6]|2d){36}/gi, HIDDEN);
 }
 
 /**
- * The forms in which texts repeat an owner id: as it is, in JSON, in SQL, in URLs, as bytes.
+ * Returns all forms in which a text may contain an owner id: unchanged, in JSON, in SQL, in a
+ * URL, and as bytes.
  */
 function formsOf(owner: string): string[] {
   const bytes = Buffer.from(owner);
@@ -156,7 +160,7 @@ function formsOf(owner: string): string[] {
   return [...new Set(forms)].filter((form) => form !== '').toSorted((a, b) => b.length - a.length);
 }
 
-/** Hides one form of an owner id, also where the text was cut within it. */
+/** Hides one form of an owner id, even if the text was cut in the middle of the id. */
 function withoutForm(text: string, form: string): string {
   if (form.length < SHORT_ID) {
     const word = form.replaceAll(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`);

@@ -8,9 +8,9 @@ import type { Lock } from '../lock.js';
 import type { LockInternals } from '../lock-internals.js';
 
 /**
- * Runs a handler under the lock. If it returns a stream, the promise resolves to that stream
- * at once, and the lock is held until the stream has ended. Streams are Observables, async
- * iterables and Node streams. A stream whose lock is lost ends with `LockLostError`.
+ * Runs a handler under the lock. If the handler returns a stream, the promise resolves to a
+ * stream at once, and the lock is held until that stream has ended. Streams are Observables,
+ * async iterables and Node streams. A stream whose lock is lost ends with `LockLostError`.
  *
  * @param run runs work under the lock
  */
@@ -34,8 +34,9 @@ export function runHandler(
 }
 
 /**
- * Wraps a stream, so that its use is noticed. Returns the stream to use in its place, and a
- * promise for the end of its use; `undefined` if the value is no stream.
+ * Wraps a stream that a handler has returned, so that the lock is held while the stream is in
+ * use. Returns the stream to use instead, and a promise that resolves at the end of its use;
+ * `undefined` if the value is no stream.
  */
 export function holdStream(
   value: unknown,
@@ -78,7 +79,7 @@ function holdReadable(stream: Readable, use: StreamUse): void {
   });
 }
 
-/** Returns a web stream that is in use from its first read. */
+/** Wraps a web stream. It counts as in use from its first read. */
 function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): ReadableStream<unknown> {
   const items = new HeldIterator(source, use);
   return new ReadableStream(
@@ -95,19 +96,20 @@ function holdWebStream(source: ReadableStream<unknown>, use: StreamUse): Readabl
 }
 
 /**
- * Returns an object that can only be iterated, since other methods of the source would not
- * hold the lock.
+ * Wraps an iterable in an object that can only be iterated. Other methods of the source are
+ * left out, since a call of them would not hold the lock.
  */
 function holdIterable(source: AsyncIterable<unknown>, use: StreamUse): AsyncIterable<unknown> {
   if ('next' in source) return new HeldIterator(source, use);
   return { [Symbol.asyncIterator]: () => new HeldIterator(source, use) };
 }
 
-/** One iteration, which uses its stream from its first call of `next()`. */
+/** Iterates over a stream. The stream counts as in use from the first call of `next()`. */
 class HeldIterator implements AsyncIterableIterator<unknown> {
   #started: { iterator: AsyncIterator<unknown>; end: () => void } | undefined;
   #lost: LockLostError | undefined;
-  // To race each item against one promise for the loss would keep all items in memory.
+  // Ends the pending `next()` when the lock is lost. A promise for the loss, raced against
+  // each item, would keep all items in memory.
   #loseNext: ((error: LockLostError) => void) | undefined;
 
   constructor(
@@ -158,7 +160,8 @@ class HeldIterator implements AsyncIterableIterator<unknown> {
     this.#lost = error;
     this.#loseNext?.(error);
     const close = async (): Promise<unknown> => this.#started?.iterator.return?.();
-    close().catch(() => {}); // the loss is the error that surfaces
+    // The reader gets the loss of the lock, so an error of closing is ignored.
+    close().catch(() => {});
   }
 
   async #finish(
@@ -174,8 +177,9 @@ class HeldIterator implements AsyncIterableIterator<unknown> {
 }
 
 /**
- * The use of one stream, from the beginning of its first reader to the end of its last. A
- * stream that has no reader is given up after a ttl.
+ * Counts the readers of one stream. The use of the stream lasts from the start of its first
+ * reader to the end of its last reader. A stream without a reader is given up after the ttl of
+ * its lock.
  */
 class StreamUse {
   readonly ended: Promise<void>;
@@ -189,7 +193,8 @@ class StreamUse {
     internals: LockInternals,
     private readonly call: LockCall,
     /**
-     * A Node stream, which is followed from the beginning and is in use from its first read.
+     * The stream, if it is a Node stream. It is watched from the beginning, but counts as in
+     * use from its first read.
      */
     private readonly readable?: Readable,
   ) {
@@ -205,20 +210,21 @@ class StreamUse {
   #giveUp(): boolean {
     if (this.readable && isInUse(this.readable)) return false;
     this.#end();
-    this.readable?.destroy(usedTooLate(this.call)); // a later read would not be under the lock
+    // So that a later read fails instead of running without the lock.
+    this.readable?.destroy(usedTooLate(this.call));
     return true;
   }
 
-  /** Runs work of the stream in the lock's context. */
+  /** Runs code of the stream, which then finds the lock in its `LockContext`. */
   run<T>(work: () => T): T {
     return LockContext.run(this.lock, work);
   }
 
   /**
-   * Begins a use, and returns the function to call at its end.
+   * Notes that a reader begins, and returns the function to call when the reader ends.
    *
    * @throws LockError when the lock was released, or LockLostError when it was lost: a stream
-   * that is used again, or too late, must not run without the lock
+   * must not run without the lock if it is read a second time or too late
    */
   begin(onLost: (error: LockLostError) => void): () => void {
     if (this.#over) throw usedTooLate(this.call);
@@ -243,7 +249,8 @@ class StreamUse {
 }
 
 /**
- * Whether the stream is piped, iterated or listened to, also if it has emitted nothing yet.
+ * Whether the stream is being piped, iterated or listened to, even if it has emitted nothing
+ * yet.
  */
 function isInUse(stream: Readable): boolean {
   return stream.readableDidRead || stream.readableFlowing !== null || stream.listenerCount('readable') > 0;
@@ -251,6 +258,6 @@ function isInUse(stream: Readable): boolean {
 
 function usedTooLate({ key, job }: LockCall): LockError {
   return new LockError(
-    `The stream of ${job ?? 'a handler'} was used when its lock "${key}" had been released: it had been used to its end before, or had no user for a ttl. Call the handler again.`,
+    `The stream of ${job ?? 'a handler'} was used when its lock "${key}" had been released: it had been read to its end before, or was not read for as long as the lock's ttl. Call the handler again.`,
   );
 }

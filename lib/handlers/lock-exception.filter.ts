@@ -29,8 +29,8 @@ interface Reply {
 interface Socket {
   emit?(event: string, data: unknown): unknown;
   /**
-   * Only a socket of `ws` has this number. Its `emit` calls listeners in this process and
-   * sends nothing.
+   * The state of a socket of the package `ws`; a socket of Socket.IO has no such number.
+   * `emit` of a `ws` socket only calls listeners in this process and sends nothing.
    */
   readyState?: number;
   send?(text: string): unknown;
@@ -45,7 +45,7 @@ interface Socket {
  * - Gateways: the event `exception`, as for Nest's own errors, with the same code.
  * - GraphQL: an error whose `extensions.code` is `LOCK_NOT_ACQUIRED`.
  *
- * In other contexts, such as commands, the error itself goes on.
+ * In other contexts, such as commands, the filter throws the error on.
  *
  * `Retry-After` is in whole seconds, from 1 to 60. It is how long the last run of the key took
  * in this process, or else the last run of the decorated method. It is at most the rest of the
@@ -104,7 +104,8 @@ export class LockExceptionFilter implements ExceptionFilter<LockNotAcquiredError
  */
 function emitException(context: ReturnType<ArgumentsHost['switchToWs']>): void {
   const socket = context.getClient<Socket | undefined>();
-  // The request, for clients that wait for several answers.
+  // Includes the request, as Nest's own filter does: a client that waits for several answers
+  // needs to know which request failed.
   const data = { ...ERROR, cause: { pattern: context.getPattern(), data: context.getData<unknown>() } };
   if (socket?.readyState === undefined) socket?.emit?.('exception', data);
   else if (socket.readyState === OPEN) socket.send?.(JSON.stringify({ event: 'exception', data }));

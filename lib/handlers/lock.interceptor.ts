@@ -77,7 +77,8 @@ export function LockInterceptor(
         const made = await makeKey(key, context, job);
         return runUnderLock(internals, { key: made, settings: this.#settings, job }, context, next);
       }
-      // Without a lock only the fencing token needs the key: the handler runs without it, too.
+      // Locking is disabled, so the key is only needed for the fencing token. If the key
+      // cannot be made, the name of the handler takes its place, and the handler runs.
       const known = await makeKey(key, context, job).catch(() => job);
       return new Observable((subscriber) =>
         internals.runUnlocked(
@@ -88,7 +89,8 @@ export function LockInterceptor(
     }
   }
 
-  // Nest prints the name when it finds no LockService to inject.
+  // If Nest finds no LockService to inject, its error shows the name of this class. So the
+  // name says what is missing.
   const module = options.module ? `{ name: '${options.module}', store }` : '{ store }';
   Object.defineProperty(LockMixinInterceptor, 'name', {
     value: `LockInterceptor, which needs LockModule.forRoot(${module}) in the root module,`,

@@ -14,8 +14,9 @@ import type { Lock } from '../lock.js';
 import type { LockCall } from '../options/lock-call.js';
 import { holdStream } from './held-stream.js';
 
-const SSE = '__sse__'; // the metadata that @Sse() sets
-const CLIENT_CLOSED_REQUEST = 499; // the status that nginx uses
+const SSE = '__sse__'; // the name of the metadata that @Sse() sets on a handler
+// The status that nginx logs for a request whose client has gone.
+const CLIENT_CLOSED_REQUEST = 499;
 
 /**
  * Emits what a handler emits. The handler runs under the lock, which is held from the
@@ -39,7 +40,7 @@ export function runUnderLock(
       const followed = new FollowedHandler(internals, call, lock, subscriber, response !== undefined, isSse);
       followed.run(next);
       handler = followed;
-      // The first value may have made the subscriber leave.
+      // The subscriber may have left while it received the first value.
       if (subscriber.closed) followed.leave();
       try {
         await followed.over;
@@ -50,7 +51,8 @@ export function runUnderLock(
         lock.signal.removeEventListener('abort', cut);
       }
     };
-    // An error of the handler has reached the subscriber before, which ignores a second error.
+    // If the handler failed, the subscriber has got the error already, and ignores this second
+    // one.
     internals.tryRun({ ...call, signal: waiting.signal }, work).then(
       (result) => result.acquired || subscriber.error(result.error),
       (error) => subscriber.error(error),
@@ -63,29 +65,29 @@ export function runUnderLock(
 }
 
 /**
- * Returns Node's response of an HTTP request, with Express and with Fastify; `undefined` for
- * messages, sockets and GraphQL.
+ * Returns the response object of Node for an HTTP request, under Express and under Fastify;
+ * `undefined` for messages, sockets and GraphQL.
  */
 export function httpResponseOf(host: ArgumentsHost): ServerResponse | undefined {
   if (host.getType() !== 'http') return undefined;
   const response = host.switchToHttp().getResponse<ServerResponse | { raw: ServerResponse } | undefined>();
   const raw = response && 'raw' in response ? response.raw : response;
-  // Libraries that call handlers through Nest's ExternalContextCreator may give the type
-  // "http" and no response.
+  // Some libraries call handlers through Nest's ExternalContextCreator. Their context may have
+  // the type "http" and no response.
   return raw instanceof Stream ? raw : undefined;
 }
 
 /**
- * Passes on what a handler emits, and knows when the handler has ended.
+ * Passes what a handler emits to the subscriber, and knows when the handler has ended.
  *
- * Unsubscribing ends a stream, but it does not stop a promise. Until the handler has emitted
- * something it may be a promise, so it is followed to its end although its subscriber has
- * left.
+ * Unsubscribing ends a stream, but it does not stop a promise. A handler that has emitted
+ * nothing yet may be a promise. So the lock is held until the handler has ended, even if its
+ * subscriber has left.
  */
 class FollowedHandler {
   /**
-   * Resolves when the handler and the streams that it emitted have ended; rejects if it
-   * failed.
+   * Resolves when the handler has ended, and the streams that it emitted have ended, too. It
+   * rejects if the handler failed.
    */
   readonly over: Promise<unknown>;
   readonly #source = new Subscription();
@@ -100,10 +102,10 @@ class FollowedHandler {
     private readonly call: LockCall,
     private readonly lock: Lock,
     private readonly subscriber: Subscriber<unknown>,
-    /** Whether there is an HTTP response, which ends when the emitted streams have ended. */
+    /** Whether there is an HTTP response. It ends when the streams in it have ended. */
     private readonly hasResponse: boolean,
     /**
-     * Whether the handler is known to return a stream, so that it can be stopped at any time.
+     * Whether the handler is known to return a stream. A stream can be stopped at any time.
      */
     private readonly isStream: boolean,
   ) {
@@ -122,7 +124,7 @@ class FollowedHandler {
     );
   }
 
-  /** The subscriber has left. */
+  /** Called when the subscriber has left. */
   leave(): void {
     if (this.#ended) return;
     if (this.#emitted) this.#end();
@@ -140,7 +142,8 @@ class FollowedHandler {
       discard(value);
       this.#end();
     } else if (this.#stillHeld()) {
-      // A GraphQL subscription emits an async iterable. No HTTP response shows when it ends.
+      // A GraphQL subscription emits an async iterable. There is no HTTP response that shows
+      // its end, so the iterable itself is followed.
       const held = this.hasResponse ? undefined : holdStream(value, this.lock, this.internals, this.call);
       if (held) this.#streams.push(held.ended);
       this.subscriber.next(held ? held.stream : value);
@@ -169,7 +172,10 @@ class FollowedHandler {
     return false;
   }
 
-  /** A stream ends at once. The work of a promise cannot be stopped, so its end is awaited. */
+  /**
+   * Called when the lock is lost. A stream is ended at once. The work of a promise cannot be
+   * stopped, so its end is awaited.
+   */
   readonly #onLoss = (): void => {
     if (this.#emitted || this.isStream) this.#fail(this.lock.loss);
   };
@@ -183,13 +189,16 @@ class FollowedHandler {
   }
 }
 
-/** Closes the file behind a body that comes after its request has ended. */
+/**
+ * Destroys a body that comes after its request has ended, so that the file that it reads is
+ * closed.
+ */
 function discard(value: unknown): void {
   const stream = value instanceof StreamableFile ? value.getStream() : value;
   if (stream instanceof Readable) stream.destroy();
 }
 
-/** Resolves when the response has been sent, or its client has gone. */
+/** Resolves when the response has been sent, or when its client has gone. */
 function responseOver(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const removeListeners = finished(response, () => {
@@ -200,8 +209,8 @@ function responseOver(response: ServerResponse): Promise<void> {
 }
 
 /**
- * Breaks off a body that is still being streamed, so that its client cannot take it for
- * complete.
+ * Closes the connection of a response that is still being sent, so that its client does not
+ * take the part that it got for the whole.
  */
 function cutOff(response: ServerResponse): void {
   if (response.headersSent && !response.writableEnded) response.destroy();

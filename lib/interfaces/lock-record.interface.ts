@@ -102,6 +102,6 @@ export interface LockHistory {
 export interface LockPage {
   /** The locks of this page. */
   locks: LockRecord[];
-  /** Pass it as `after` to get the next page. The last page has none. */
+  /** The value to pass as `after` to get the next page. The last page has no `next`. */
   next?: string;
 }

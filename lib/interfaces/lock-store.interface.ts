@@ -220,8 +220,8 @@ export interface LeaseRenewal {
 }
 
 /**
- * `unknown`: the store could not find out, or could not reach the row now. The engine renews
- * the lease again.
+ * How the renewal of one lease has ended. With `unknown`, the store could not find out whether
+ * the lease is held, or could not reach its row. The engine then renews the lease again.
  *
  * @publicApi
  */
@@ -274,17 +274,17 @@ export interface WaiterRelease {
 
 /** Which locks to list. @publicApi */
 export interface ListRequest {
-  /** Only keys that start with this. */
+  /** Only keys that start with this text are listed. */
   prefix?: string;
   /** Page size, 1 to 1000. */
   limit: number;
-  /** The `next` of the previous page. */
+  /** The `next` of the previous page. Without it, the store gives the first page. */
   after?: string;
 }
 
 /** Which keys to purge. @publicApi */
 export interface PurgeRequest {
-  /** Only keys that start with this. */
+  /** Only keys that start with this text are purged. */
   prefix?: string;
   /**
    * Milliseconds since the last use of the key, 0 or more. The last use is the latest of
@@ -302,8 +302,8 @@ export interface LockInspector {
   /** Reports the state of a key, its holder and its last run. */
   inspect(key: string): Promise<LockInspection>;
   /**
-   * Whether the key is held. For stores that can find this out even where `inspect` fails,
-   * because they cannot find the holder.
+   * Reports whether the key is held. A store has this method if it can find that out even when
+   * `inspect` fails because the holder cannot be found.
    */
   isHeld?(key: string): Promise<boolean>;
   /** The locks that are held now, ordered by key, in one query. */
@@ -460,19 +460,22 @@ export interface StoreWarnings {
  */
 export interface StoreClock {
   /**
-   * Reads that clock, in epoch milliseconds. The engine calls it at start, and when locking is
-   * enabled.
+   * Reads the clock by which the store judges leases, in epoch milliseconds. The engine calls
+   * it at start, and when locking is enabled.
    */
   readClock(): Promise<number>;
 }
 
 /** How a store names itself in the line logged at start. @publicApi */
 export interface StoreDescription {
-  /** Such as `store=postgres table=locks`; never a connection string. */
+  /**
+   * The text for the log, such as `store=postgres table=locks`. It never contains a connection
+   * string.
+   */
   describe(): string;
 }
 
-/** A store with everything that it may implement. @publicApi */
+/** A store with all the methods and properties that a store may implement. @publicApi */
 export type AnyLockStore = LockStore &
   Partial<
     BatchRenewer &

@@ -27,19 +27,21 @@ type Unit =
 export type Duration = number | `${number}${Unit}` | `${number} ${Unit}`;
 
 /**
- * The longest time of a timer, in milliseconds: `setTimeout` fires at once for a longer one.
+ * The longest time that a timer can wait, in milliseconds: with a longer time, `setTimeout`
+ * would fire at once.
  */
 export const LONGEST_TIMER = 2 ** 31 - 1;
 
-/** The limits of one option. */
+/** The limits of one duration option. */
 export interface DurationLimits {
-  /** The smallest value, in milliseconds. */
+  /** The smallest value that is accepted, in milliseconds. */
   min: number;
-  /** Whether `Infinity` is a value. */
+  /** Whether `Infinity` is accepted. */
   infinite?: boolean;
 }
 
-// In milliseconds. A longer duration, added to a date, would not be a safe integer.
+// The longest duration that is accepted, in milliseconds. With a longer duration, the time at
+// which it ends would not be a safe integer.
 const LONGEST = 2 ** 52;
 
 /**
@@ -74,6 +76,7 @@ export function parseDuration(
 }
 
 function parseText(text: string): number {
-  if (text.trim() === '' || text.length > 100) return Number.NaN; // `ms` throws on these
+  // The package `ms` throws on such texts.
+  if (text.trim() === '' || text.length > 100) return Number.NaN;
   return (ms as (text: string) => number | undefined)(text) ?? Number.NaN;
 }

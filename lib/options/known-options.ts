@@ -1,6 +1,8 @@
 import { LockError } from '../lock.errors.js';
 
-/** Refuses misspelt options, in place of which the defaults would be used silently. */
+/**
+ * Refuses unknown options. With a misspelt name, the default would be used without a warning.
+ */
 export function assertKnownOptions(
   where: string,
   options: unknown,

@@ -9,21 +9,26 @@ export function marginOf(ttl: number): number {
 }
 
 /**
- * The longest interval between renewals: two thirds of the ttl. A short ttl allows less, since
- * a renewal has to be answered before the margin begins.
+ * The longest interval between renewals: two thirds of the ttl, or less for a short ttl. A
+ * renewal has to be answered before the margin at the end of the lease begins.
  */
 export function longestInterval(ttl: number): number {
   return Math.min((ttl * 2) / 3, ttl - 2 * marginOf(ttl));
 }
 
-/** The interval at which a lease of this ttl is renewed; `Infinity` for never. */
+/**
+ * Milliseconds between renewals of a lease with this ttl; `Infinity` if the lease is never
+ * renewed.
+ */
 export function renewalInterval(renewEvery: number | undefined | false, ttl: number): number {
   if (renewEvery === false) return Infinity;
   if (renewEvery !== undefined && renewEvery <= longestInterval(ttl)) return renewEvery;
   return ttl === Infinity ? DEFAULTS.endlessRenewEvery : ttl / 3;
 }
 
-/** The ttl as stores take it: `Number.MAX_SAFE_INTEGER` never expires. */
+/**
+ * The ttl in the form that stores take: instead of `Infinity` it is `Number.MAX_SAFE_INTEGER`.
+ */
 export function storeTtl(ttl: number): number {
   return Math.min(ttl, Number.MAX_SAFE_INTEGER);
 }

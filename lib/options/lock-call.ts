@@ -13,9 +13,11 @@ export interface LockCall {
   signal?: AbortSignal | undefined;
   /** The name of the decorated method. */
   job?: string | undefined;
-  /** For a call by the scheduler: what the store records so that the run happens once. */
+  /**
+   * What the store records about a call by the scheduler, so that its run happens only once.
+   */
   once?: OnceRequest | undefined;
-  /** Whether a run of the same call chain, around the call, holds the key. */
+  /** Whether the call is made inside a run that holds the same key. */
   nested?: boolean;
 }
 
@@ -59,7 +61,10 @@ export function readCall(
   return { key, settings: readSettings(where, options, defaults), signal: readSignal(where, options.signal) };
 }
 
-/** Reads a signal. It refuses an AbortController, which would never end a wait. */
+/**
+ * Reads the option `signal`. It refuses an AbortController, since the wait of the call would
+ * never end.
+ */
 function readSignal(where: string, signal: unknown): AbortSignal | undefined {
   if (signal === undefined || signal instanceof AbortSignal) return signal;
   throw new LockError(

@@ -4,7 +4,7 @@ import { LockError } from '../lock.errors.js';
 /** The length of the longest key that is accepted, in bytes of UTF-8. @publicApi */
 export const MAX_KEY_BYTES = 4096;
 
-/** How many bytes fit into the key column of every database. */
+/** The number of bytes that fit into the key column of every database. */
 const LONGEST_STORED = 255;
 
 const FITTED = /~sha256:[0-9a-f]{64}$/;
@@ -37,8 +37,8 @@ export function assertKey(key: unknown): asserts key is string {
 }
 
 /**
- * Refuses an owner id that a store could mistake for another one: it must be a non-empty,
- * well-formed string without NUL.
+ * Refuses an owner id that a store could mistake for another id. An owner id must be a
+ * non-empty, well-formed string without NUL.
  *
  * @publicApi
  */
@@ -48,11 +48,11 @@ export function assertOwner(owner: unknown): asserts owner is string {
       `A lock owner must be a non-empty string, but it is ${owner === '' ? 'empty' : kindOf(owner)}.`,
     );
   const problem = textProblem(owner);
-  // No message shows the id: code that knows it can release the lock.
+  // The message must not show the id: code that knows the id can release the lock.
   if (problem) throw new LockError(`The lock owner ${problem}.`);
 }
 
-/** What keeps a string from being stored the same in every database, or `undefined`. */
+/** Says why some database would not store the string unchanged; `undefined` if all would. */
 export function textProblem(text: string): string | undefined {
   if (text.includes('\0')) return 'contains a NUL character. Remove it';
   if (!text.isWellFormed())
@@ -64,25 +64,25 @@ export function textProblem(text: string): string | undefined {
  * Gives the form in which a store with a limited column keeps a key: the key itself if it
  * fits, otherwise its readable start and the SHA-256 of the whole.
  *
- * A short key that already looks like a fitted one is hashed as well, so that no two keys
- * share a row.
+ * A short key that looks like a shortened key is hashed, too, so that no two keys share a row.
  *
  * @publicApi
  */
 export function fitKey(key: string): string {
   assertKey(key);
-  // A short key fits, even with three bytes for each character.
+  // A key this short fits, even if each of its characters has three bytes.
   if (key.length < SUFFIX_BYTES) return key;
   const bytes = Buffer.from(key);
   if (bytes.length <= LONGEST_STORED && !FITTED.test(key)) return key;
   let end = Math.min(bytes.length, LONGEST_STORED - SUFFIX_BYTES);
-  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--; // never in the middle of a character
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--; // so that no character is cut in two
   return `${bytes.subarray(0, end).toString()}~sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 }
 
 /**
- * Gives the form in which a store looks for a key: {@link fitKey} of it. A key that already
- * looks fitted comes from a list, and stays as it is.
+ * Gives the form in which a store looks for a key that an operator names: the result of {@link
+ * fitKey}. A key that is already in the shortened form comes from a list of locks, and stays
+ * as it is.
  *
  * @publicApi
  */

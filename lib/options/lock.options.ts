@@ -36,8 +36,8 @@ export interface LeaseOptions {
    */
   ttl?: Duration | undefined;
   /**
-   * The key stays taken at least this long after it was acquired, also when the work is done
-   * sooner. Default 0.
+   * The key stays taken at least this long after it was acquired, even if the work ends
+   * earlier. Default 0.
    */
   minHold?: Duration | undefined;
   /**
@@ -73,7 +73,7 @@ export type RenewalOptions =
       renewEvery?: undefined;
     };
 
-/** How long to try. @publicApi */
+/** How long a call tries to get a lock. @publicApi */
 export interface WaitOptions {
   /**
    * How long to wait for a busy lock. With 0, the call makes one attempt; with `Infinity`, it
@@ -86,9 +86,9 @@ export interface WaitOptions {
    */
   retry?: RetryPolicy | undefined;
   /**
-   * Takes the lock from a holder that has not renewed it for this long, also a lock that never
-   * expires. The holder learns of it at its next renewal. Until then two processes may believe
-   * that they hold the lock. It must be longer than the interval of renewals; several
+   * Takes the lock from a holder that has not renewed it for this long, even a lock that never
+   * expires. The holder learns of the loss at its next renewal. Until then two processes may
+   * believe that they hold the lock. It must be longer than the interval of renewals; several
    * intervals leave room for a slow database. Default: no lock is stolen.
    */
   stealAfter?: Duration | undefined;
@@ -112,7 +112,7 @@ export interface OnceOptions {
   once?: Duration | undefined;
 }
 
-/** Whether a call chain may go through a lock that it holds. @publicApi */
+/** Whether a call may use a lock that its own call chain holds. @publicApi */
 export interface ReentryOptions {
   /**
    * If the current call chain already holds this key, reuses that lock instead of deadlocking.

@@ -7,32 +7,38 @@ import { longestInterval, renewalInterval } from './lease-timing.js';
 import { textProblem } from './lock-key.js';
 import type { LostCallback } from './lock.options.js';
 
-/** Reads the value of an option. @throws LockError that begins with the option's name */
+/**
+ * Checks the value of an option and returns it in the form of the settings.
+ *
+ * @throws LockError that begins with the option's name
+ */
 type Reader<Value> = (name: string, given: unknown) => Value;
 
-/** How each option is read when it is given, and its default. */
+/** For each option, its default, and the function that reads a given value. */
 const OPTIONS = {
-  /** Milliseconds, or `Infinity`. */
+  /** The ttl in milliseconds, or `Infinity`. */
   ttl: option(DEFAULTS.ttl, duration({ min: DEFAULTS.smallestTtl, infinite: true })),
-  /** Milliseconds, or `Infinity`. */
+  /** How long a call waits, in milliseconds, or `Infinity`. */
   wait: option(DEFAULTS.wait, duration({ min: 0, infinite: true })),
-  /** Milliseconds. */
+  /** How long a key stays taken at least, in milliseconds. */
   minHold: option(DEFAULTS.minHold, duration({ min: 0 })),
   label: option(`${hostname()}:${process.pid}`, readLabel),
   onLost: option(undefined, readOnLost),
-  /** Whether a run rejects if its lock was lost although its body ended well. */
+  /** Whether a run rejects if its lock was lost, even if its body ended well. */
   rejectOnLoss: option(true, readBoolean),
-  /** Milliseconds. */
+  /** After how many milliseconds without a renewal a lock is stolen; `undefined` for never. */
   stealAfter: option(undefined, duration({ min: 1 })),
   /**
-   * The length of a slot in milliseconds, `'tick'` for each tick at most once, or `false` for
-   * neither slots nor ticks.
+   * The length of a slot in milliseconds, `'tick'` to run each tick at most once, or `false`
+   * to record neither slots nor ticks.
    */
   once: option(undefined, readOnce),
   /** Milliseconds that a tick may be ahead of the store's clock. */
   tickAhead: option(DEFAULTS.tickAhead, duration({ min: 0 })),
   reentrant: option(false, readBoolean),
-  /** Gives the milliseconds to pause after an attempt; `random` is a number from 0 to 1. */
+  /**
+   * Returns how many milliseconds to pause after an attempt; `random` is a number from 0 to 1.
+   */
   retry: option(readRetry('retry', DEFAULTS.retry), readRetry),
 };
 
@@ -47,22 +53,26 @@ type OptionSettings = {
 /** The options of one acquisition, after they were read and checked, with the defaults. */
 export interface LockSettings extends OptionSettings {
   /**
-   * Milliseconds, `undefined` for a third of the ttl (also after an extension), or `false`.
+   * The interval between renewals in milliseconds, `false` for no renewal, or `undefined` for
+   * a third of the ttl, even if an extension changes the ttl.
    */
   readonly renewEvery: number | undefined | false;
   /**
-   * Names an option that was given and that only leases have:
-   * `The option "ttl" of LockModule`.
+   * Names an option that was given and that only leases have, for an error message. An example
+   * is `The option "ttl" of LockModule`.
    */
   readonly leaseOption: string | undefined;
-  /** The same for `once`, which needs a store that remembers what has run. */
+  /**
+   * Names the option `once` in the same way, if it was given. It needs a store that remembers
+   * what has run.
+   */
   readonly onceOption: string | undefined;
 }
 
 /** Options of a module, a decorator or a call, before they are read. */
 export type ReadableOptions = { readonly [Name in OptionName | 'autoRenew' | 'renewEvery']?: unknown };
 
-/** The settings of a module without options. */
+/** The settings of a module for which no options are given. */
 export const DEFAULT_SETTINGS: LockSettings = {
   ...(Object.fromEntries(ENTRIES.map(([name, { otherwise }]) => [name, otherwise])) as OptionSettings),
   renewEvery: undefined,
@@ -134,7 +144,7 @@ export function assertNotRobbed(
 /** Reads an option that is `true` or `false`. */
 export function readBoolean(name: string, value: unknown): boolean {
   if (typeof value === 'boolean') return value;
-  const hint = "A variable of the environment is a string: compare it, as in `process.env.X === 'true'`.";
+  const hint = "An environment variable is always a string: compare it, as in `process.env.X === 'true'`.";
   throw new LockError(`${mustBe(name, 'true or false', value)} ${hint}`);
 }
 
@@ -203,8 +213,8 @@ function readRetry(name: string, policy: unknown): (attempt: number, random: num
     const range = policy as { min?: unknown; max?: unknown };
     const min = parseDuration(`${name}.min`, range.min, { min: 1 });
     const max = parseDuration(`${name}.max`, range.max, { min });
-    // The pause is random over the whole range, which doubles, so that instances which failed
-    // at the same time do not retry at the same time.
+    // The pause is random over the whole range, and the range doubles: instances that failed
+    // at the same time then do not retry at the same time.
     return (attempt, random) => min + (Math.min(max, min * 2 ** Math.min(attempt, 30)) - min) * random;
   }
   const fixed = parseDuration(name, policy, { min: 1 });

@@ -36,11 +36,11 @@ export interface ModuleSettings {
   /** The settings of its locks, which decorators and calls may change. */
   readonly defaults: LockSettings;
   readonly enabled: boolean;
-  /** The prefix with its colon; an empty text without a prefix. */
+  /** The prefix of all keys with its colon, or an empty text. */
   readonly prefix: string;
   readonly requireKeys: boolean;
   readonly shutdownTimeout: number;
-  /** In milliseconds. */
+  /** When unused keys are deleted, in milliseconds; `undefined` if they are kept. */
   readonly purge: { olderThan: number; every: number } | undefined;
   readonly statusFile: string | undefined;
   readonly maxWaiters: WaitLimits;

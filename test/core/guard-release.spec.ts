@@ -115,7 +115,7 @@ describe('a lock that is released inside the transaction that guards it', () => 
     const lock = await service.acquire('key');
     const transaction = new Transaction();
     transaction.open = false;
-    await expect(lock.guard(transaction)).rejects.toThrow(/did not find it to be ours/);
+    await expect(lock.guard(transaction)).rejects.toThrow(/found that this process does not hold the lock/);
     transaction.open = true;
     await lock.release();
     expect(store.count('release')).toBe(1);

@@ -11,7 +11,7 @@ describe('a paused key', () => {
     expect(await service.admin.pause('key')).toBe(false);
     const error = (await errorOf(service.acquire('key', { wait: Infinity }))) as LockNotAcquiredError;
     expect(error).toMatchObject({ name: 'LockNotAcquiredError', reason: 'paused', waited: 0 });
-    expect(error.message).toContain('it is paused, for all instances. LockAdmin.resume() ends that.');
+    expect(error.message).toContain('it is paused, for all instances. LockAdmin.resume() ends the pause.');
     expect(of('busy')).toMatchObject([{ key: 'key', reason: 'paused' }]);
     expect(await service.tryAcquire('other')).not.toBeNull();
     expect(clock.timers).toHaveLength(1); // The only timer renews the lock "other".

@@ -295,7 +295,7 @@ describe('lock.guard', () => {
     await store.server.forceRelease('key');
     const missing = await errorOf(lock.guard({}));
     expect(missing).toBeInstanceOf(LockLostError);
-    expect(missing.message).toContain('the transaction did not find it to be ours');
+    expect(missing.message).toContain('the transaction found that this process does not hold the lock');
     // A missing lock in a transaction is no proof of a loss, since the transaction may be
     // older than the lock.
     expect(lock.held).toBe(true);
