@@ -18,7 +18,7 @@ const character = fc.oneof(
 );
 const key = fc.oneof(
   fc.string({ unit: character, minLength: 1, maxLength: 1000 }),
-  // about as many bytes as fit into the column
+  // These keys have about as many bytes as fit into the column of the database.
   fc.string({ unit: character, minLength: 60, maxLength: 70 }),
   fc.tuple(fc.string({ unit: character, maxLength: 80 }), fc.stringMatching(/^[0-9a-f]{64}$/)).map(lookAlike),
 );

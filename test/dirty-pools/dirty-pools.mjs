@@ -45,7 +45,7 @@ export async function lockOnDirtyPools({ options, locks }) {
     await Promise.all(children.map(async (child) => child.exitCode ?? once(child, 'exit')));
     return told;
   } finally {
-    // After an error, some processes still run.
+    // Ends the processes that still run after an error.
     for (const child of children) child.kill('SIGKILL');
     await admin.destroy();
   }

@@ -2,7 +2,8 @@ import { describe, expect, it } from '@jest/globals';
 import { sqlTargets } from '../servers/targets.js';
 import { lockOnDirtyPools } from './dirty-pools.mjs';
 
-const LOCKS = 120; // few, to be fast: `npm run dirty-pools` acquires 10,000
+// This spec acquires few locks to be fast; `npm run dirty-pools` acquires 10,000.
+const LOCKS = 120;
 
 for (const target of sqlTargets().filter(({ name }) => ['postgres', 'mysql', 'mariadb'].includes(name)))
   describe(`pools of ${target.name} with a third of dirty connections`, () => {

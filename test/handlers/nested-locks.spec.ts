@@ -6,7 +6,9 @@ import { Locked, LockError, LockInterceptor, LockNotAcquiredError } from '../../
 import { errorOf } from '../core/core-fixture.js';
 import { platforms, startHttp } from './support/applications.js';
 
-const NEVER = 2_000_000_000; // in milliseconds: the tests call the scheduled method themselves
+// Milliseconds. The timer never fires in these tests, which call the scheduled method
+// themselves.
+const NEVER = 2_000_000_000;
 
 @Injectable()
 class Reports {

@@ -135,7 +135,7 @@ for (const postgres of targetsAmong('postgres'))
       await payments.asked(id);
       const [stopping] = instances;
       stopping!.signal('SIGTERM');
-      // until the stopping instance refuses to cancel, since it takes no more locks
+      // Repeats the request until the stopping instance takes no more locks and refuses it.
       while ((await cancel(first, other)).ok);
       payments.accept(id);
 

@@ -8,7 +8,7 @@ import { mongodProgram } from './mongod-program.mjs';
 const parameters = {
   // Turns off the collection of performance counters: Wine has none, and mongod would crash.
   diagnosticDataCollectionEnabled: false,
-  enableTestCommands: 1, // Tests may set failpoints.
+  enableTestCommands: 1, // Test commands allow tests to set failpoints.
   ttlMonitorSleepSecs: 1,
 };
 

@@ -21,8 +21,8 @@ const guardFile = fileURLToPath(new URL('process-guard.mjs', import.meta.url));
 const serverUser = process.getuid?.() === 0 ? { uid: 65534, gid: 65534 } : {};
 
 /**
- * Starts a server in a temporary folder: `start` returns its `{ version, url }`. A failed
- * start leaves nothing behind.
+ * Starts a server in a temporary folder. `start` launches the server and returns the server's
+ * `{ version, url }`. A failed start leaves nothing behind.
  */
 export async function startServer(name, start) {
   const home = await ServerHome.create(name);
@@ -71,7 +71,7 @@ export async function startServer(name, start) {
 class ServerHome {
   /** The process id of the server, or of the command that prepares the server. */
   pid;
-  /** How the process ended; undefined while it runs. */
+  /** How the process of the server ended, such as `exit code 0`; undefined while it runs. */
   ended;
 
   static async create(name) {

@@ -122,6 +122,6 @@ async function endMysqlSessions(admin: DataSource, database: string): Promise<vo
   );
   for (const { session } of sessions)
     await admin.query(`KILL ${session}`).catch((error) => {
-      if (error.errno !== 1094) throw error; // the session has ended meanwhile
+      if (error.errno !== 1094) throw error; // The session has ended meanwhile.
     });
 }

@@ -5,7 +5,8 @@ import { Address } from './address.mjs';
 import { SLACK, TTL } from './terms.mjs';
 
 /**
- * `old` is the URL of the writer, `next` that of the server that takes over.
+ * Two servers of a database. `old` is the URL of the first writer, `next` is the URL of the
+ * server that takes over.
  *
  * @typedef {{
  *   readonly version: string,

@@ -8,7 +8,7 @@ import type { AcquireRequest, LeaseRenewal, LockAcquireResult } from '../../../l
  */
 export class WatchedStore extends MemoryLockStore {
   attempts = 0;
-  /** While it is set, each attempt to acquire a lock throws this error. */
+  /** If this error is set, each attempt to acquire a lock throws it. */
   failure: Error | undefined;
   readonly #watch = new EventEmitter();
 
@@ -39,7 +39,7 @@ export class WatchedStore extends MemoryLockStore {
     for (let renewal = 0; renewal < times; renewal++) await once(this.#watch, 'renewed');
   }
 
-  /** Resolves when an acquisition is refused. */
+  /** Resolves when the store refuses an acquisition. */
   async refused(): Promise<void> {
     await once(this.#watch, 'refused');
   }
