@@ -65,9 +65,9 @@ const DRIVERS = new Map<unknown, { needs: string; from: (client: never) => Drive
 /**
  * Runs SQL through a Drizzle database on node-postgres, mysql2 or better-sqlite3, on the
  * connections of its driver. `lock.transaction()` hands out a transaction of Drizzle, and
- * `lock.guard()` takes it, also inside of another transaction; neither exists on
- * better-sqlite3, where transactions are synchronous. The pool stays the application's: the
- * store does not close it.
+ * `lock.guard()` takes such an object, even inside another transaction. Neither method exists
+ * on better-sqlite3, where transactions are synchronous. The store does not close the pool,
+ * which belongs to the application.
  *
  * @throws LockError for anything but a Drizzle database, and for a database on another driver
  * or on a single connection
@@ -176,7 +176,7 @@ class DrizzleExecutor implements DriverExecutor<unknown, Transaction> {
  * for it.
  */
 class OwnTransaction implements BorrowedTransaction<Transaction> {
-  /** The database's session, on the connection of the transaction. */
+  /** A copy of the database's session that uses the connection of the transaction. */
   private readonly session: Session;
   private made: Transaction | undefined;
 
@@ -188,7 +188,7 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   }
 
   get transaction(): Transaction {
-    return this.made as Transaction; // begin() has set it
+    return this.made as Transaction; // begin() has set `made`
   }
 
   async begin(level?: 'READ COMMITTED'): Promise<void> {
@@ -208,8 +208,8 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   }
 
   /**
-   * Drizzle makes the object only when it begins a transaction by itself. So Drizzle's BEGIN
-   * and COMMIT go to a client that sends nothing.
+   * Makes Drizzle's transaction object. Drizzle makes it only when it begins a transaction
+   * itself, so its BEGIN and COMMIT go to a client that sends nothing.
    */
   private async makeTransaction(): Promise<Transaction | undefined> {
     let made: Transaction | undefined;
@@ -218,7 +218,7 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   }
 }
 
-/** Replaces the driver's client while Drizzle makes the object of a transaction. */
+/** Replaces the driver's client while Drizzle makes its transaction object. */
 const SILENT = { query: async () => [{}] };
 
 /** Replaces the driver's client after the commit or the rollback. */

@@ -41,7 +41,7 @@ interface Knex {
 /** The members of a Knex transaction that the executor uses. */
 interface Transaction extends Knex {
   readonly executionPromise: Promise<unknown>;
-  /** The outer transaction of a nested one, from Knex 3.1 on. */
+  /** The transaction around a nested transaction, from Knex 3.1 on. */
   readonly parentTransaction?: Transaction | undefined;
   isCompleted(): boolean;
   commit(): Promise<{ response?: { command?: string } } | undefined>;
@@ -51,8 +51,8 @@ interface Transaction extends Knex {
 /**
  * Runs SQL through a Knex instance with the client `pg`, `mysql2` or `better-sqlite3`, on the
  * connections of its pool. `lock.transaction()` hands out a `Knex.Transaction`, and
- * `lock.guard()` takes it, also inside of another transaction. The store does not destroy the
- * Knex instance, which belongs to the application.
+ * `lock.guard()` takes such a transaction, even inside another transaction. The store does not
+ * destroy the Knex instance, which belongs to the application.
  *
  * @throws LockError for anything but a Knex instance with one of these clients
  * @publicApi
@@ -138,8 +138,8 @@ class KnexExecutor implements DriverExecutor<KnexConnection, Transaction> {
   }
 
   /**
-   * Watches the outermost transaction, since the row of the lock stays locked until that one
-   * ends.
+   * Watches the outermost transaction, since the row of the lock stays locked until the
+   * outermost transaction ends.
    */
   watchTransaction(transaction: unknown): () => boolean {
     if (!isTransaction(transaction)) return () => false;
@@ -163,14 +163,15 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
   ) {}
 
   get transaction(): Transaction {
-    return this.begun as Transaction; // begin() has set it
+    return this.begun as Transaction; // begin() has set `begun`
   }
 
   async begin(level?: 'READ COMMITTED'): Promise<void> {
     const { connection } = this;
     const isolationLevel = level?.toLowerCase();
     const begun = await this.knex.transaction({ connection, ...(isolationLevel && { isolationLevel }) });
-    // Knex returns a transaction even if its BEGIN has failed; the promise has the error.
+    // Knex returns a transaction even if its BEGIN has failed; `executionPromise` then
+    // rejects.
     if (begun.isCompleted()) await begun.executionPromise;
     this.begun = begun;
   }
@@ -187,7 +188,7 @@ class OwnTransaction implements BorrowedTransaction<Transaction> {
     const { begun, connection } = this;
     if (!begun?.isCompleted()) await begun?.rollback();
     await begun?.executionPromise;
-    // On better-sqlite3, the application may have begun another transaction meanwhile.
+    // On better-sqlite3, the application may have begun another transaction on the connection.
     if (connection.inTransaction) connection.exec?.('ROLLBACK');
   }
 }

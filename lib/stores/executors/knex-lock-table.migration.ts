@@ -66,7 +66,9 @@ async function placeOf(
   return { type: type as LockTableDatabase, resolved };
 }
 
-/** The rows of a result of pg. Only PostgreSQL needs a query here. */
+/**
+ * Returns the rows of a result of pg, since only PostgreSQL needs a query to find the schema.
+ */
 function rowsOf(result: unknown): Record<string, unknown>[] {
   return (result as { rows: Record<string, unknown>[] }).rows;
 }

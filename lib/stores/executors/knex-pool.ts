@@ -14,12 +14,15 @@ export interface KnexClient {
   readonly config: {
     searchPath?: unknown;
     connection?: unknown;
-    /** From Knex 3.3 on, a pool of tarn or of the driver that the application made. */
+    /**
+     * From Knex 3.3 on: a pool that the application made, of the package tarn or of the
+     * driver.
+     */
     connectionPool?: unknown;
     pool?: { afterCreate?: (connection: unknown, done: (error?: Error | null) => void) => void };
   };
   /**
-   * Missing if the application passes a function as `connection`, until Knex has called it.
+   * If the application passes a function as `connection`, missing until Knex has called it.
    */
   readonly connectionSettings?: Settings;
   readonly connectionConfigProvider?: () => Promise<Settings> | Settings;
@@ -133,7 +136,7 @@ export class KnexPool {
     if (this.type !== 'postgres') return this.native?.schema ?? this.settings.database;
     const { searchPath } = this.client.config;
     const first: unknown = Array.isArray(searchPath) ? searchPath[0] : searchPath;
-    // After "$user", only the server knows which schema it finds first.
+    // If the search path begins with "$user", only the server knows the first schema.
     return typeof first === 'string' && first !== '$user' ? first : undefined;
   }
 
@@ -154,7 +157,7 @@ export class KnexPool {
   }
 
   /**
-   * Gives the connection back. If the store has destroyed it, a mark keeps Knex from lending
+   * Returns the connection to Knex. If the store has closed it, a mark keeps Knex from lending
    * it again.
    */
   async release(connection: KnexConnection): Promise<void> {
@@ -187,8 +190,8 @@ export class KnexPool {
   }
 
   /**
-   * Reads from the server whether the connection is in a transaction, and whether that has
-   * failed.
+   * Reads from the server whether the connection is in a transaction, and whether a statement
+   * of that transaction has failed.
    */
   async stateOf(connection: KnexConnection): Promise<'open' | 'aborted' | 'none'> {
     if (this.type === 'better-sqlite3') return connection.inTransaction ? 'open' : 'none';

@@ -79,13 +79,14 @@ function assertPool(core: unknown, given: unknown): asserts core is Pool {
 }
 
 const NEEDED = 'a connection of the pool with an open transaction';
-/** The default of mysql2. */
+/** The default size of mysql2's pools. */
 const POOL_SIZE = 10;
 
 class Mysql2Executor implements DriverExecutor<PoolConnection> {
   readonly client = 'mysql2';
   /**
-   * MariaDB has this type too: the store reads the version of the server to tell them apart.
+   * The type is the same for MariaDB: the store reads the server's version to tell MariaDB
+   * from MySQL.
    */
   readonly type = 'mysql';
   private readonly driver = new Mysql2Driver();
@@ -158,10 +159,10 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
       );
     if (connectionsIn(this.pool._freeConnections).includes(connection))
       throw refused('the connection was already released. Release it after the commit or the rollback');
-    // Without autocommit, the first statement begins a transaction.
+    // A transaction need not have a BEGIN: without autocommit, the first statement begins it.
     if (await this.driver.check(connection, 'status only')) return connection;
     throw refused(
-      'the connection is in no transaction: beginTransaction() was not called, or commit() or rollback() was',
+      'the connection is in no transaction: beginTransaction() was not called, or commit() or rollback() has ended the transaction',
     );
   }
 
@@ -193,8 +194,8 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
 }
 
 /**
- * Without a listener, the second error of a connection would end the process. After the first
- * one, the pool has dropped the connection.
+ * The pool drops a connection after its first error. Without a listener, a second error of the
+ * connection would then end the process.
  */
 function listen(connection: PoolConnection): void {
   if (!connection.listeners('error').includes(ignore)) connection.on('error', ignore);
@@ -208,7 +209,7 @@ function refuseRelease(): never {
   );
 }
 
-/** The connection itself, also for a wrapper of `mysql2/promise`. */
+/** Returns the connection of mysql2, even if the value is a wrapper of `mysql2/promise`. */
 function coreOf(value: unknown): PoolConnection | undefined {
   const { connection = value } = Object(value) as { connection?: unknown };
   const { addCommand, execute } = Object(connection) as Partial<PoolConnection>;

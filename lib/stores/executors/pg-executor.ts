@@ -49,7 +49,7 @@ type PoolClient = PgClient & {
 };
 
 const NEEDED = 'a client of the pool with an open transaction';
-/** The default of pg. */
+/** The default size of pg's pools. */
 const POOL_SIZE = 10;
 
 /**
@@ -84,12 +84,14 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
   readonly client = 'pg';
   readonly type = 'postgres';
   /**
-   * Not known here: the store reads the schema from the server, which takes it from the
-   * connection's options, the user or the database.
+   * The store reads the schema from the server, since it depends on the connection's options,
+   * the user and the database.
    */
   readonly schema = undefined;
   private readonly driver = new PgDriver();
-  /** How often each client was released since the store began to listen. */
+  /**
+   * How often the pool has got each client back since the store began to listen to the pool.
+   */
   private readonly releases = new WeakMap<object, number>();
   private isListening = false;
   private described: string | undefined;
@@ -108,7 +110,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     this.listen();
     const client = await this.pool.connect();
     const { release } = client;
-    client.on('error', ignore); // the pool itself listens to idle clients only
+    client.on('error', ignore); // the pool listens only to idle clients
     return {
       connection: client,
       own: {
@@ -151,7 +153,9 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     if (fault === 'transaction') return transaction;
     if (fault === 'unseen') throw new UnusableConnectionError(fault);
     if (fault === 'aborted') throw failedTransaction(doing);
-    throw refused('the client is in no transaction: BEGIN was not sent, or COMMIT or ROLLBACK was');
+    throw refused(
+      'the client is in no transaction: BEGIN was not sent, or COMMIT or ROLLBACK has ended the transaction',
+    );
   }
 
   watchTransaction(transaction: unknown): () => boolean {
@@ -170,8 +174,8 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
   }
 
   /**
-   * Without a listener, the error of an idle connection would end the process. The pool drops
-   * the connection by itself.
+   * Without a listener, the error of an idle connection would end the process. The pool itself
+   * drops the connection.
    */
   private listen(): void {
     if (this.isListening) return;
@@ -195,7 +199,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     }
   }
 
-  /** The options of the pool's clients, with these settings added. */
+  /** Returns the options of the pool's clients, with the settings added. */
   private configuration(settings: object): object {
     const { options } = this.pool;
     const { password, connectionString } = options;
@@ -216,7 +220,7 @@ async function commit(client: PoolClient): Promise<void> {
  */
 export function rolledBack(): LockError {
   return new LockError(
-    'The transaction was rolled back: a statement in it had failed, and the error was caught. Let the work of lock.transaction() reject with it, or use SAVEPOINT.',
+    'The transaction was rolled back: a statement in it had failed, and the error was caught. Let the work of lock.transaction() reject with the error, or use SAVEPOINT.',
   );
 }
 
@@ -232,7 +236,7 @@ function isClient(value: unknown): value is PgClient {
 }
 
 /**
- * A URL without these parameters, since pg lets the parameters of a URL override its options.
+ * Removes parameters from a URL, since pg would prefer them to options of the same names.
  */
 function withoutParameters(url: string, names: readonly string[]): string {
   const [address = '', query] = url.split('?', 2);

@@ -18,7 +18,7 @@ export type PrismaTransaction<Prisma> = Prisma extends {
   ? Transaction
   : never;
 
-/** A PrismaClient as the executor uses it, also with members that are not public. */
+/** The members of a PrismaClient that the executor uses, even if they are not public. */
 interface Client extends Pick<PrismaClientLike, '$queryRawUnsafe' | '$executeRawUnsafe'> {
   $transaction<T>(work: (transaction: never) => Promise<T>, options: object): Promise<T>;
   _engine?: unknown;
@@ -53,7 +53,7 @@ const TYPES: Record<string, string> = { postgresql: 'postgres', mysql: 'mysql', 
  * SQL.
  */
 const QUOTED = /'[^']*'|"[^"]*"/g;
-/** Statements that return rows. For all others, Prisma has another method. */
+/** Matches statements that return rows. Prisma has another method for all other statements. */
 const GIVES_ROWS = /^\s*(?:SET STATEMENT [^]*? FOR\s+)?(?:SELECT|WITH|SHOW|PRAGMA)\b|\bRETURNING\b/i;
 const LEVELS = { 'READ COMMITTED': 'ReadCommitted' } as const;
 
@@ -99,7 +99,7 @@ class PrismaExecutor<Transaction> implements StatementExecutor<Transaction> {
   ): Promise<T> {
     let thrown: { error: unknown } | undefined;
     try {
-      // By default, Prisma ends the transaction after 5 s, and waits 2 s for a connection.
+      // Prisma's defaults could be shorter than the timeout: 5 s, and 2 s to get a connection.
       return await this.prisma.$transaction(
         (transaction: Transaction) =>
           work(transaction).catch((error: unknown) => {
@@ -184,7 +184,7 @@ function assertClient(prisma: unknown): asserts prisma is Client {
     );
   if (!client._engineConfig?.adapter)
     throw new LockError(
-      'fromPrisma() needs a PrismaClient with a driver adapter, such as new PrismaClient({ adapter: new PrismaPg({ connectionString }) }): through Prisma Accelerate, or an engine of its own, a statement cannot prove that it runs outside of a transaction. Pass one, or give the locks a client of their own: fromPg(pool).',
+      'fromPrisma() needs a PrismaClient with a driver adapter, such as new PrismaClient({ adapter: new PrismaPg({ connectionString }) }): through Prisma Accelerate, or an engine of its own, a statement cannot prove that it runs outside of a transaction. Pass such a client, or give the locks a client of their own: fromPg(pool).',
     );
   if (!(String(client._activeProvider) in TYPES))
     throw new LockStoreError(

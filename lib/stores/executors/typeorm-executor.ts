@@ -237,7 +237,7 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
     const { database, key, nativeBinding, prepareDatabase } = this.dataSource.options as SqliteOptions;
     const connection = new Database(database, { ...(nativeBinding && { nativeBinding }), ...settings });
     try {
-      // the first statement, as in TypeORM
+      // the key has to be the first statement, as in TypeORM
       if (key) connection.pragma(`key = ${JSON.stringify(key)}`);
       await prepareDatabase?.(connection);
       return connection;

@@ -212,7 +212,8 @@ export class MemoryLockStore
   }
 
   private end(key: string, entry: LockEntry, now: number, outcome: LockOutcome, keepFor = 0): void {
-    // A key without an owner is kept taken by a release, so no run ends now.
+    // If the key has no owner, a release has ended the run before, and only keeps the key
+    // taken.
     const lastRun = entry.owner ? runOf(entry, now, outcome) : entry.lastRun;
     const { expiresAt } = keepFor === 0 ? UNUSED : leaseFrom(now, keepFor);
     this.put(key, { ...entry, owner: null, expiresAt, lastRun });
@@ -248,14 +249,14 @@ export class MemoryLockStore
   }
 
   private put(stored: string, entry: LockEntry): void {
-    this.entries.delete(stored); // moves it to the end of the map
+    this.entries.delete(stored); // so that set() adds the key at the end
     this.entries.set(stored, entry);
     if (this.entries.size > this.forgetAt) this.forget();
   }
 
   /**
-   * Forgets old free keys, since keys that contain ids would pile up for ever. It reads every
-   * entry, so it runs only once in `history` new keys.
+   * Forgets old free keys, since keys that contain ids would pile up for ever. Since this
+   * reads every entry, it runs only after each `history` new keys.
    */
   private forget(): void {
     const now = this.milliseconds();
@@ -270,8 +271,8 @@ function stateOf(key: string, { owner, ...entry }: LockEntry, now: number): KeyS
 }
 
 /**
- * The time at which the key was last used. It lies ahead while the key is taken, since that
- * counts as use.
+ * The time at which the key was last used. A taken key counts as used until it expires, so its
+ * time lies in the future.
  */
 function lastUseOf({ renewedAt, expiresAt, lastRun, lastTick }: LockEntry): number {
   return Math.max(renewedAt, expiresAt, lastRun?.endedAt ?? 0, lastTick ?? 0);

@@ -9,8 +9,8 @@ import * as update from './lock-updates.js';
 import { failedWritesOnly, isOutOfTime } from './mongo-failure.js';
 
 /**
- * Milliseconds that a write of many documents may take, plus those for each document. MongoDB
- * writes one document after the other, and waits for a document that a transaction has
+ * Milliseconds that a write of many documents may take: `all`, and `each` for each document.
+ * MongoDB writes one document after the other, and waits for a document that a transaction has
  * changed. The limit keeps the other documents from waiting for long.
  */
 const LIMIT = { all: 200, each: 4 };
@@ -39,7 +39,8 @@ export interface ReleasedMany {
   /** The keys that were released. */
   keys: ReadonlySet<string>;
   /**
-   * Whether the batch released further keys, which other processes have already changed again.
+   * Whether the batch released more keys than `keys` has, since other processes have already
+   * changed them again.
    */
   doubtful: boolean;
 }
@@ -52,7 +53,7 @@ export interface ReleasedMany {
  * key.
  *
  * @returns results in the order of the requests; `undefined` for a request that has to be
- * repeated by itself
+ * repeated alone
  */
 export async function acquireMany(
   locks: OpenLocks,

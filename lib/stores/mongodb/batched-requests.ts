@@ -10,9 +10,9 @@ import * as commands from './lock-commands.js';
 
 /** The request of one caller: its name in messages, and its limit. */
 export interface LockOperation {
-  /** Such as `acquire "nightly-report"`. */
+  /** The name in messages, such as `acquire "nightly-report"`. */
   doing: string;
-  /** Milliseconds. By default 10 s. */
+  /** The limit in milliseconds. By default 10 s. */
   timeout?: number | undefined;
   /** The owner ids in the request, which no error may show. */
   owners: readonly string[];
@@ -36,7 +36,10 @@ interface ReleaseOfKey {
   wasReleased?: boolean;
 }
 
-/** Measured: a server serves two requests at the same time as fast as one request. */
+/**
+ * Two requests are sent one by one, since a server serves them as fast as one (measured).
+ * Three requests share a command.
+ */
 const PAYS_FROM = { alone: 2, smallest: 3 };
 
 /** The default size of the driver's pool. */
@@ -44,8 +47,8 @@ const POOL_SIZE = 100;
 
 /**
  * Sends the acquisitions and releases of a store. Requests for free keys without conditions
- * share commands, and so do releases that free the key at once. Each other request is sent by
- * itself, and so is each repetition, which finds out the outcome for one owner.
+ * share commands, and so do releases that free the key at once. All other requests are sent
+ * one by one, and so are repetitions, which find out the outcome for one owner.
  */
 export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;

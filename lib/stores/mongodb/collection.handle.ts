@@ -14,8 +14,8 @@ import type { AnyCollection } from './mongo-store.options.js';
  */
 export interface CollectionHandle {
   /**
-   * Returns a collection of a client that is connected or connects by itself. The store calls
-   * this when it opens, not earlier.
+   * Returns a collection of a client that is connected, or that connects with its first
+   * operation. The store calls this when it opens, not earlier.
    */
   open(): Promise<AnyCollection>;
   /**
@@ -137,8 +137,8 @@ function clientFor(url: string, Client: typeof MongoClient): MongoClient {
 }
 
 /**
- * Limits the time, since the driver waits for servers that no longer answer, and a shutdown
- * must not.
+ * Closes the client, but gives up after a time limit: the driver waits for servers that no
+ * longer answer, and a shutdown must not.
  */
 async function close(client: MongoClient): Promise<void> {
   await inTime(client.close()).catch(() => undefined);

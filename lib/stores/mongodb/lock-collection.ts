@@ -31,7 +31,7 @@ interface OperationOptions {
  */
 type CommonOptions = typeof AS_VALUES & { maxTimeMS: number; signal?: AbortSignal };
 
-/** The collection for one operation. */
+/** An open collection, with the options and the name of one operation. */
 export interface OpenLocks extends OpenCollection, OperationOptions {
   /** The name of the operation in messages, such as `acquire "nightly-report"`. */
   doing: string;
@@ -57,7 +57,7 @@ const SAMPLE = 20;
 /** Runs operations on the collection of the locks, and opens it before the first operation. */
 export class LockCollection {
   private readonly opening: Opening<OpenCollection>;
-  /** The collection of the last opening. */
+  /** The collection that was opened last, even if it is closed by now. */
   private current: OpenCollection | undefined;
 
   constructor(
@@ -124,7 +124,7 @@ export class LockCollection {
       const options = optionsFor(this.settings, timeout, abandoned.signal);
       return await timeLimit.race(work({ ...opened, ...options, doing }));
     } catch (error) {
-      abandoned.abort(); // else the driver may send it again to a later primary
+      abandoned.abort(); // so that the driver does not send it again to a later primary
       throw error;
     } finally {
       timeLimit.end();
@@ -141,7 +141,7 @@ export class LockCollection {
     return storeFailure(error, doing, this.current?.target ?? 'MongoDB', owners);
   }
 
-  /** The open collection, for transactions, which may take longer than an operation. */
+  /** Returns the open collection for transactions, which may take longer than an operation. */
   async opened(doing: string): Promise<OpenCollection> {
     return this.opening.get(doing);
   }
@@ -203,8 +203,8 @@ async function examine(
     .toArray();
   if (!sample.every(isLock)) throw new LockError(`${target} has documents that are no locks. ${OF_ITS_OWN}`);
 
-  // This updates the empty key, which no lock has. If rights or the write concern are wrong,
-  // or the server lacks `$$NOW`, the start fails and not the first lock.
+  // This test updates the empty key, which no lock has. So the start fails, and not the first
+  // lock, if rights or the write concern are wrong, or the server lacks `$$NOW`.
   await collection.updateOne(byKey(''), renewal(1), write);
 
   const { deleteUnusedAfter } = settings;

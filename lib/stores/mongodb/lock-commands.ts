@@ -77,7 +77,7 @@ export async function releaseToWaiter(
     projection: { paused: 1 },
   });
   if (!lease) return { acquired: false, reason: 'held' };
-  // a resume came in between
+  // A key that is no longer paused was resumed before the read.
   return lease.paused ? { acquired: false, reason: 'paused' } : CONTENTION;
 }
 
@@ -119,7 +119,7 @@ export async function pause(locks: OpenLocks, key: string): Promise<boolean> {
   const pausing = async () =>
     locks.collection.findOneAndUpdate(update.byKey(key), update.pause(key, randomUUID()), options);
   const before = await pausing().catch((error: unknown) => {
-    if (isContention(error)) return pausing(); // another process was faster
+    if (isContention(error)) return pausing(); // another process wrote it first
     throw error;
   });
   if (before === null) return true;

@@ -5,8 +5,8 @@ import { LATEST, type KeyState } from '../shared/key-state.js';
 export const NEVER = new Date(LATEST);
 
 /**
- * `expiresAt` of a free key. The present time would not do: a clock that steps back must not
- * make a released key busy.
+ * `expiresAt` of a free key. With the present time, a clock that steps back would make a
+ * released key busy.
  */
 export const FREE = new Date(0);
 

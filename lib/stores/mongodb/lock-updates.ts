@@ -5,7 +5,7 @@ import type { LeaseRequest, ReleaseToWaiter } from '../shared/requests.js';
 import { FREE, NEVER } from './lock-document.js';
 
 /**
- * An expression that fails the command, since the text is no number for any key. The text
+ * An expression that makes the command fail, since the text never is a number. The text
  * contains a field because MongoDB evaluates a constant even in a branch that is not taken.
  */
 const FAILURE = { $toInt: { $concat: ['the tick is too far ahead: ', '$_id'] } };
@@ -215,8 +215,8 @@ export function heldAfter(prefix: string, after: string): Document {
 export const guarding = { $inc: { guards: 1 } };
 
 /**
- * A document without this field is not a lock, and the store does not change it. `isOurs` is
- * an expression, `ours` is a filter.
+ * A document without the field `attempt` is not a lock, and the store does not change it.
+ * `isOurs` is an expression, `ours` is a filter.
  */
 const isOurs = { $eq: [{ $type: '$attempt' }, 'string'] };
 const ours = { attempt: { $type: 'string' } };
@@ -248,7 +248,7 @@ function unneededFrom(free: unknown): Document {
   return { $cond: ['$paused', '$$REMOVE', { $max: [free, passed, '$tick'] }] };
 }
 
-/** Whether the document is the one with which an upsert begins, so that the key had none. */
+/** Whether an upsert has just begun this document, since the key had no document. */
 function isNew(key: string): Document {
   return { $eq: ['$$ROOT', { _id: literal(key) }] };
 }
@@ -278,11 +278,11 @@ function keysFrom(prefix: string): Document {
  * them.
  */
 function successor(prefix: string): string {
-  const characters = Array.from(prefix); // code points, not surrogate halves
+  const characters = Array.from(prefix); // code points: no surrogate is split off
   for (let last = characters.pop(); last !== undefined; last = characters.pop()) {
     const next = (last.codePointAt(0) ?? 0) + 1;
     if (next > 0x10ffff) continue;
-    // skips the surrogates
+    // Skips the surrogates, which are not characters.
     return characters.join('') + String.fromCodePoint(next === 0xd800 ? 0xe000 : next);
   }
   return '';

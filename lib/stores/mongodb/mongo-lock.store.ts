@@ -192,7 +192,7 @@ export class MongoLockStore
       collection
         .find<LockView>(update.heldAfter(prefix, after), { ...read, projection: VIEW })
         .sort({ _id: 1 })
-        .limit(limit + 1) // one more shows whether there is a next page
+        .limit(limit + 1) // one lock more shows whether there is a next page
         .toArray(),
     );
     return pageOf(

@@ -17,7 +17,7 @@ export interface LockWriteConcern {
   /** Whether the members must have the write in their journal. Default `true`. */
   journal?: boolean | undefined;
   /**
-   * How many milliseconds the members may take, after which the outcome is unknown. Default
+   * How many milliseconds the members may take. After that, the outcome is unknown. Default
    * and upper limit: the time limit of the operation.
    */
   wtimeoutMS?: number | undefined;

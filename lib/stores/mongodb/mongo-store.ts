@@ -72,7 +72,7 @@ type Place = Pick<
   'url' | 'client' | 'db' | 'collection' | 'databaseName' | 'collectionName'
 >;
 
-/** Makes a handle for the most specific of the given places. */
+/** Makes a handle for the first given option of `collection`, `db`, `client` and `url`. */
 function handleOf(
   { url, client, db, collection, ...names }: Place,
   settings: StoreSettings,
@@ -81,11 +81,11 @@ function handleOf(
   const collectionName = readCollectionName(names.collectionName, settings);
   if (databaseName !== undefined && (collection !== undefined || db !== undefined))
     throw new LockError(
-      `databaseName has no meaning beside ${collection === undefined ? 'db' : 'collection'}, which has one already. Leave it out.`,
+      `databaseName has no effect beside ${collection === undefined ? 'db' : 'collection'}, which already belongs to a database. Leave databaseName out.`,
     );
   if (names.collectionName !== undefined && collection !== undefined)
     throw new LockError(
-      'collectionName has no meaning beside collection, which has one already. Leave it out.',
+      'collectionName has no effect beside collection, which already has a name. Leave collectionName out.',
     );
 
   if (collection !== undefined) {

@@ -19,7 +19,7 @@ export class MongoTransactions {
   ) {}
 
   /**
-   * Runs `work` in a transaction of the store, repeats it after each conflict, and commits.
+   * Runs `work` in a transaction of the store and commits it. Repeats both after a conflict.
    */
   async run<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
     const { client, target } = await this.opened('run a transaction');
@@ -33,7 +33,7 @@ export class MongoTransactions {
     try {
       return await session.withTransaction(
         async () => {
-          thrown = undefined; // forgets the error of an earlier run
+          thrown = undefined; // the error of an earlier attempt no longer counts
           this.begun.set(session, transactionOf(session));
           try {
             return await work(session);

@@ -14,11 +14,14 @@ export interface BatchedRequest {
 /** When requests share a statement. */
 export interface BatchLimits {
   /**
-   * How many requests at the same time are sent one by one. Further requests wait, and share
+   * Up to this many requests under way are sent one by one. Further requests wait, and share
    * statements.
    */
   alone: number;
-  /** The smallest number of waiting requests for which a batch pays. */
+  /**
+   * The smallest number of waiting requests for which a batch is faster than single
+   * statements.
+   */
   smallest: number;
   /** How many connections the batches may use, if their statements are slow. */
   connections: number;
@@ -32,7 +35,7 @@ export interface BatchLimits {
 /** How requests reach the database. */
 export interface BatchSenders<Request, Result> {
   /**
-   * Sends one request by itself.
+   * Sends one request alone.
    *
    * @param timeout milliseconds
    * @param again whether a batch may already have carried out the request
@@ -43,10 +46,10 @@ export interface BatchSenders<Request, Result> {
    * processes lock rows in the same order.
    *
    * @param timeout milliseconds
-   * @param settle reports the result of the request at this place earlier than the other
-   * results
+   * @param settle reports the result of the request at a place of `requests` before the other
+   * results are known
    * @returns results in the order of the requests, with `undefined` for each request that has
-   * to be sent by itself; or `undefined` if all have to
+   * to be sent alone; or `undefined` if all have to be sent alone
    */
   sendMany(
     requests: readonly Request[],
@@ -60,7 +63,7 @@ export interface BatchSenders<Request, Result> {
 /** A request that waits for the next statement. */
 interface Waiting<Request, Result> {
   request: Request;
-  /** The monotonic time at which its limit ends. */
+  /** The monotonic time at which the limit of the request ends. */
   until: number;
   resolve: (result: Result) => void;
   reject: (error: unknown) => void;
@@ -69,28 +72,28 @@ interface Waiting<Request, Result> {
 /**
  * Lets requests share statements. A request is sent at once if few others are under way.
  * Requests that arrive meanwhile go together in the next statement. So a single caller never
- * waits, and many callers share the round trip and the write to the disk. Under load, requests
- * of the same turn of the event loop go together.
+ * waits for others, and many callers share the round trip and the write to the disk. Under
+ * load, requests of the same turn of the event loop go together.
  *
  * At most 500 requests share a statement, each for a different key. A statement that takes
  * longer than 50 ms is slow: the next statement no longer waits for it, and uses another
- * connection. Requests that a batch left open are repeated in a separate lane, so new requests
- * do not wait for them. A request overtakes an earlier request for its key only if the earlier
- * statement is slow.
+ * connection. If a batch leaves a request without a result, the request is repeated in a
+ * separate lane, so that new requests do not wait for it. A request overtakes an earlier
+ * request for the same key only if the statement of the earlier request is slow.
  */
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
   readonly #lane: Lane;
   /** The keys of the requests under way, without those of slow statements. */
   readonly #keys = new Set<string>();
-  /** Requests that a batch has left open, and that wait for their repetition. */
+  /** Requests that a batch left without a result, and that wait for their repetition. */
   readonly #open: Waiting<Request, Result>[] = [];
   readonly #repetitions: Lane;
   #slowTimer: { cancel(): void } | undefined;
   /**
-   * Whether there is load: from the first batch until a single request ends while few others
-   * wait. Under load, many requests arrive at once, since the callers of a batch continue at
-   * the same time.
+   * Whether there is load: from the first batch until a request that was sent alone ends while
+   * few others wait. Under load, many requests arrive at once, since the callers of a batch
+   * continue at the same time.
    */
   #isBusy = false;
   #sendsSoon = false;
@@ -119,7 +122,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * Sends at the end of this turn of the event loop, so that its requests share a statement.
+   * Sends the next statement at the end of this turn of the event loop, so that all requests
+   * of the turn share it.
    */
   #sendSoon(): void {
     if (this.#sendsSoon) return;
@@ -200,7 +204,10 @@ export class Batcher<Request extends BatchedRequest, Result> {
     }
   }
 
-  /** Repeats requests that batches left open, on as many connections as batches may use. */
+  /**
+   * Repeats the requests that batches left without a result, on as many connections as batches
+   * may use.
+   */
   #sendOpen(): void {
     while (this.#open.length > 0 && this.#repetitions.load < this.limits().connections)
       for (const waiting of this.#rejectLate(this.#open.splice(0, 1)))
@@ -251,8 +258,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
       this.#sendNext();
       this.#sendOpen();
     };
-    // A request of the same turn may still come, but only where others did: a single caller
-    // would pay for the turn each time.
+    // If requests wait, more of them may come in this turn, and share the next statement. A
+    // single caller does not have to wait for the end of the turn.
     const end = (): void => {
       if (this.limits().gathers && this.#waiting.length > 0) this.clock.soon(next);
       else next();
@@ -262,8 +269,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * Starts a timer that finds slow statements. A single caller never gets here, so it needs no
-   * timer.
+   * Starts a timer that finds slow statements. Only waiting requests need the timer, so a
+   * single caller never starts it.
    */
   #watchForSlow(): void {
     if (this.#slowTimer) return;

@@ -23,7 +23,10 @@ export const SLOW = 50;
 
 interface UnderWay {
   since: number;
-  /** 0 once the statement has been passed. */
+  /**
+   * What the statement adds to the load of the lane; 0 once further statements no longer wait
+   * for it.
+   */
   load: number;
   passed: () => void;
 }
@@ -35,7 +38,7 @@ export class Lane {
 
   constructor(private readonly clock: BatchClock) {}
 
-  /** The total load of the statements under way, without the slow ones that were passed. */
+  /** The total load of the statements for which further statements have to wait. */
   get load(): number {
     return this.#load;
   }
@@ -56,7 +59,7 @@ export class Lane {
   }
 
   /**
-   * Lets further statements pass the slow ones.
+   * Lets further statements go on without waiting for slow statements.
    *
    * @param most how many passed statements may be under way at the same time
    */

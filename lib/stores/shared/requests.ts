@@ -19,8 +19,9 @@ const LABEL_CHARACTERS = 255;
 const LARGEST_PAGE = 1000;
 
 /**
- * How many milliseconds the recorded start of a gap may be ahead. A statement reads the clock
- * when it begins, so another statement may record a slightly later start meanwhile.
+ * How many milliseconds the recorded start of a gap may be ahead of the clock. A statement
+ * reads the clock when it begins, so another statement may record a slightly later start
+ * meanwhile.
  */
 const CLOCK_SLACK = 1_000;
 
@@ -159,8 +160,8 @@ export function releaseToWaiterOf(
   { outcome = 'done' }: Pick<ReleaseRequest, 'outcome'>,
 ): ReleaseToWaiter {
   assertOutcome(outcome);
-  // If such a request were carried out twice, it would release the waiter's lock to the waiter
-  // itself.
+  // If holder and waiter had one owner id, a request that is carried out twice would release
+  // the waiter's lock to the waiter itself.
   if (owner === next.owner)
     throw new LockError(
       'A lock can only be released to a waiter with another owner, but this owner already holds it.',

@@ -293,7 +293,7 @@ if (mongodbIsSelected())
       expect(() => mongoStore({} as any)).toThrow(/needs the option url.*there is none/);
       expect(() => mongoStore({ uri: 'mongodb://a' } as any)).toThrow(/does not know the option "uri".*url/);
       // @ts-expect-error the types do not allow db and databaseName together
-      expect(() => mongoStore({ db, databaseName: 'a' })).toThrow(/databaseName has no meaning beside db/);
+      expect(() => mongoStore({ db, databaseName: 'a' })).toThrow(/databaseName has no effect beside db/);
       // @ts-expect-error the types do not allow collection and collectionName together
       expect(() => mongoStore({ collection: db.collection('a'), collectionName: 'b' })).toThrow(
         /collectionName has no meaning/,
