@@ -27,8 +27,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       afterAll(() => writers.dispose());
 
       /**
-       * Takes the key from another process, although its ttl is far away, and counts the
-       * committed writes.
+       * Acquires the key in another process while most of its ttl is left, and counts the
+       * writes that are committed then.
        */
       const takenAfterCommit = async (): Promise<number> => {
         await using _ = await writers.contender.acquire(key, { wait: '1m' });

@@ -44,7 +44,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         return leases;
       };
 
-      it('B22 an attempt on a held lock is refused and names the holder while the row is locked', async () => {
+      it('B22 an attempt on a held key is refused and names the holder, even if another session has locked the row', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         expect(await store.acquire(lease.key, 'other', TTL)).toMatchObject({
@@ -54,7 +54,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         await unlock(locked);
       });
 
-      it('B26 an attempt on a free key is contention while the row is locked', async () => {
+      it('B26 an attempt on a free key is refused as contention while another session has locked the row', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         await store.release(lease.key, lease.owner);
         const locked = await lockRow(lease.key);
@@ -66,8 +66,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         tokenOf(await store.acquire(lease.key, 'other', TTL));
       });
 
-      // A server that waits for a locked row waits once for each key. Hence this test has no
-      // time limit, and the keys come in this order.
+      // A server that waits for a locked row waits anew for each key. Hence this test has no
+      // time limit, and uses the keys in this order.
       it('B24 a locked row delays no operation on another key', async () => {
         const [free, own, freed, lockedOne] = (await hold(4)) as [
           LeaseRenewal,
@@ -107,7 +107,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.renewMany([middle])).toEqual(['renewed']);
       });
 
-      it('B27 a renewal and a release of a locked row fail as transient after a second', async () => {
+      it('B27 a renewal and a release of a lock whose row is locked fail with a transient error after a second', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         const failure = expect.objectContaining({ name: 'LockStoreError', transient: true });
@@ -125,7 +125,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.release(lease.key, lease.owner)).toBe(true);
       });
 
-      it('B37 a renewal and a release by another owner are refused although the row is locked', async () => {
+      it('B37 a renewal and a release by another owner are refused, even if another session has locked the row', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         expect(await store.renew(lease.key, 'other', TTL)).toBe(false);
@@ -133,17 +133,18 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         await unlock(locked);
       });
 
-      it('B27 a renewal succeeds when the row is unlocked in time', async () => {
+      it('B27 a renewal succeeds if the other session unlocks the row in time', async () => {
         const [lease] = (await hold(1)) as [LeaseRenewal];
         const locked = await lockRow(lease.key);
         const renewal = store.renew(lease.key, lease.owner, TTL);
-        await store.inspect(lease.key); // The renewal has been sent by now.
+        // The answer to this request shows that the renewal has been sent.
+        await store.inspect(lease.key);
         await unlock(locked);
         expect(await renewal).toBe(true);
       });
 
-      // MySQL 5 waits inside the statement, which reads the clock at its start. It may
-      // therefore revive a lease within two seconds.
+      // MySQL 5 is left out: its renewal reads the clock first and waits for the row then, so
+      // it may revive a lease that has expired within two seconds.
       if (target.name !== 'mysql56')
         it('B50 a lease that expires while its row is locked is not revived', async () => {
           const key = newKey();

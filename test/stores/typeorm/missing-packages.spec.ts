@@ -11,7 +11,7 @@ const { typeOrmStore, TypeOrmLockStore, lockTableMigration } =
   await import('../../../lib/stores/typeorm/index.js');
 
 describe('the entry point without the packages of a database', () => {
-  it('B9 the entry point loads', () => {
+  it('B9 the entry point loads without the packages of a database', () => {
     expect(TypeOrmLockStore.ddl('postgres')).toContain('CREATE TABLE');
     expect(new (lockTableMigration())().name).toBe('CreateLocksTable1763596800000');
   });

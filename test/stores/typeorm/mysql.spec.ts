@@ -30,28 +30,31 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,STRICT_ALL_TABLES',
       ...(target.name === 'mariadb' ? ['SIMULTANEOUS_ASSIGNMENT', 'ORACLE'] : []),
       '',
-    ])('B46 take-over and release keep the run before in the SQL mode "%s"', async (mode) => {
-      const application = await fixture.dataSource();
-      await onEachConnection(application, `SET SESSION sql_mode = '${mode}'`);
-      const store = new TypeOrmLockStore(application);
-      const key = newKey();
-      tokenOf(await store.acquire(key, 'one', 50, { label: 'first' }));
-      while ((await store.inspect(key)).state === 'held');
-      const token = tokenOf(await store.acquire(key, 'two', TTL, { label: 'second' }));
-      const taken = await store.inspect(key);
-      expect(taken).toMatchObject({
-        holder: { label: 'second', fencingToken: token },
-        lastRun: { label: 'first', outcome: 'failed' },
-      });
-      const { startedAt, endedAt } = taken.lastRun ?? {};
-      expect((endedAt?.getTime() ?? 0) - (startedAt?.getTime() ?? 0)).toBe(50);
-      expect(await store.renew(key, 'two', TTL)).toBe(true);
-      expect(await store.release(key, 'two', { outcome: 'failed' })).toBe(true);
-      expect(await store.inspect(key)).toMatchObject({
-        state: 'free',
-        lastRun: { label: 'second', outcome: 'failed' },
-      });
-    });
+    ])(
+      'B46 the take-over of an expired lock and a release keep the data of the last run in the SQL mode "%s"',
+      async (mode) => {
+        const application = await fixture.dataSource();
+        await onEachConnection(application, `SET SESSION sql_mode = '${mode}'`);
+        const store = new TypeOrmLockStore(application);
+        const key = newKey();
+        tokenOf(await store.acquire(key, 'one', 50, { label: 'first' }));
+        while ((await store.inspect(key)).state === 'held');
+        const token = tokenOf(await store.acquire(key, 'two', TTL, { label: 'second' }));
+        const taken = await store.inspect(key);
+        expect(taken).toMatchObject({
+          holder: { label: 'second', fencingToken: token },
+          lastRun: { label: 'first', outcome: 'failed' },
+        });
+        const { startedAt, endedAt } = taken.lastRun ?? {};
+        expect((endedAt?.getTime() ?? 0) - (startedAt?.getTime() ?? 0)).toBe(50);
+        expect(await store.renew(key, 'two', TTL)).toBe(true);
+        expect(await store.release(key, 'two', { outcome: 'failed' })).toBe(true);
+        expect(await store.inspect(key)).toMatchObject({
+          state: 'free',
+          lastRun: { label: 'second', outcome: 'failed' },
+        });
+      },
+    );
 
     it.each([
       { supportBigNumbers: false, bigNumberStrings: false },
@@ -62,8 +65,8 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       { flags: ['-FOUND_ROWS'] },
       { timezone: '+05:30', dateStrings: true },
     ])('B38 the store works with the driver options %j', async (options) => {
-      // TypeORM itself cannot start with some of these options, so only later sessions get
-      // them.
+      // TypeORM cannot start with some of these options, so they only apply to sessions that
+      // the pool opens later.
       const { extra, ...own } = options as any;
       const application = await fixture.dataSource({ poolSize: 1, ...own });
       const { pool } = application.driver as any;

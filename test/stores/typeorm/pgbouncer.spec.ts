@@ -20,7 +20,7 @@ for (const { open } of targetsAmong('postgres'))
   describe('locks behind PgBouncer in transaction mode', () => {
     let target: Target;
     let pooler: PgBouncer;
-    /** The address of the pooler instead of the server. */
+    /** Connection options that lead to the pooler instead of the server. */
     let there: { host: string; port: number };
 
     beforeAll(async () => {
@@ -48,7 +48,7 @@ for (const { open } of targetsAmong('postgres'))
         it(rule, run);
 
       it('B8 the store works although its connections share sessions and lose prepared statements', async () => {
-        // without batches, so that each request uses a session
+        // Batches are switched off, so that each request uses a session of its own.
         const store = new TypeOrmLockStore(application, { batching: false });
         await store.prepare();
         const pid = 'SELECT pg_backend_pid() AS pid FROM pg_sleep(0.01)';
@@ -67,16 +67,16 @@ for (const { open } of targetsAmong('postgres'))
             expect(await store.release(key, 'owner')).toBe(true);
           }),
         );
-        // A name was missing (26000) or existed already (42P05), and the store repeated its
-        // statement without a name.
+        // The pooler had lost a statement (26000) or knew its name already (42P05), and the
+        // store repeated it without a name.
         expect(statements.length).toBeGreaterThan(3 * keys.length);
         statements.length = 0;
         tokenOf(await store.acquire(newKey(), 'owner', TTL));
-        // Two statements for the new key, and neither was repeated.
+        // A new key takes two statements, and neither of them was repeated.
         expect(statements).toHaveLength(2);
       });
 
-      it('B75 a pooler that goes away and comes back causes a failure, and no lock is lost', async () => {
+      it('B75 requests fail while the pooler is away, but no lock is lost when it comes back', async () => {
         const store = new TypeOrmLockStore(application);
         await store.prepare();
         const key = newKey();
@@ -106,7 +106,7 @@ for (const { open } of targetsAmong('postgres'))
           .query<{ waiting: string[] | null }[]>('SELECT waiting FROM locks WHERE key = $1', [key])
           .then((rows) => rows[0]?.waiting ?? []);
 
-      it('B17 waiting processes neither queue nor listen, and all of them get the lock', async () => {
+      it('B17 waiting processes poll instead of being notified, and all of them get the lock', async () => {
         const services = [0, 1].map(
           (i) =>
             new LockService({
@@ -143,7 +143,7 @@ for (const { open } of targetsAmong('postgres'))
         await Promise.all(services.map((service) => service[INTERNALS].close()));
       });
 
-      it('B23 a release behind the pooler wakes up a waiter that is connected to the server', async () => {
+      it('B23 a release through the pooler wakes up a waiter that is connected directly to the server', async () => {
         const [behind, , direct] = applications.map((application) => new TypeOrmLockStore(application));
         const key = newKey();
         tokenOf(await behind!.acquire(key, 'behind', TTL));
@@ -198,7 +198,7 @@ for (const { open } of targetsAmong('postgres'))
         expect(await writers.written(key)).toBe(0);
       });
 
-      it('B91 a contender waits for the commit, whichever sessions the two use', async () => {
+      it('B91 a contender waits for the commit, whichever sessions the pooler gives to the two', async () => {
         const { key, token } = await writers.hold(200);
         await writers.application.transaction(async (manager) => {
           expect(await writers.store.guard(manager, key, 'holder', token)).toBe(true);
@@ -208,7 +208,7 @@ for (const { open } of targetsAmong('postgres'))
         expect(tokenOf(await writers.thief.acquire(key, 'thief', TTL))).toBeGreaterThan(token);
       });
 
-      it('B91 a transaction leaves no setting on the sessions of other callers', async () => {
+      it('B91 a transaction leaves no setting in a session that other callers use later', async () => {
         const setting = `SELECT current_setting('idle_in_transaction_session_timeout') AS value FROM pg_sleep(0.01)`;
         const found = await Promise.all(
           Array.from({ length: 10 }, () => writers.application.query<{ value: string }[]>(setting)),

@@ -7,8 +7,8 @@ import { Fixture, targetsAmong } from './fixture.js';
 const TTL = 60_000;
 
 /**
- * Runs a statement on every connection of the pool, as an application may do without resetting
- * it.
+ * Runs a statement on every connection of the pool, and leaves its effect there, as an
+ * application may do.
  */
 async function leaveSet(dataSource: DataSource, sql: string, connections: number): Promise<void> {
   const runners = Array.from({ length: connections }, () => dataSource.createQueryRunner());
@@ -75,7 +75,7 @@ for (const target of targetsAmong('postgres'))
       return place;
     };
 
-    it('A2 a search path left on a connection changes nothing, whichever tables it leads to', async () => {
+    it('A2 a search path that was left on a connection does not change which lock table the store uses', async () => {
       const left = await newSchema();
       await admin.query(TypeOrmLockStore.ddl('postgres', { schema: left }));
       const [mine, other] = [await fixture.dataSource({ poolSize: 3 }), await fixture.store()];
@@ -90,7 +90,7 @@ for (const target of targetsAmong('postgres'))
       expect(await admin.query(`SELECT key FROM ${left}.locks`)).toEqual([]);
     });
 
-    it('A2 a search path that was set before the store opens changes nothing', async () => {
+    it('A2 a search path that was set before the store opens does not change which lock table the store uses', async () => {
       const left = await newSchema();
       const mine = await fixture.dataSource({ poolSize: 2 });
       await leaveSet(mine, `SET search_path TO ${left}`, 2);
@@ -130,7 +130,7 @@ for (const target of targetsAmong('postgres'))
       expect(await placeOn(mine, { table: 'roles2' })).toBe(`${owner}.roles2`);
     });
 
-    it('B84 the store finds a table in a later schema of the default path', async () => {
+    it('B84 the store finds an existing lock table in a later schema of the default search path', async () => {
       const [first, second] = [await newSchema(), await newSchema()];
       await admin.query(TypeOrmLockStore.ddl('postgres', { schema: second, table: 'further' }));
       expect(await placeOn(await withPath(`${first}, ${second}`), { table: 'further' })).toBe(
@@ -155,17 +155,19 @@ for (const target of targetsAmong('postgres'))
       expect(await stores[1]?.inspect(key)).toMatchObject({ state: 'held' });
     });
 
-    it("B84 the store's own option precedes that of the DataSource", async () => {
+    it('B84 the option schema of the store comes before the schema of the DataSource', async () => {
       const [own, configured] = [await newSchema(), await newSchema()];
       const store = await fixture.store({ schema: configured }, { schema: own, table: 'chosen' });
       expect(store.describe()).toBe(`store=postgres client=TypeORM table=${own}.chosen`);
       expect(await schemasWith('chosen')).toEqual([own]);
     });
 
-    it('A3 a start fails while the old schema has the locks, and names the choices', async () => {
+    it('A3 a start fails while the locks are still in another schema, and the error names the choices', async () => {
       const schema = await newSchema();
       const application = await fixture.dataSource({ schema });
-      await fixture.store({}, { table: 'moved' }); // An earlier version made the table here.
+      // This table is in the default schema, as if an earlier version of the library had made
+      // it there.
+      await fixture.store({}, { table: 'moved' });
       const start = () => new TypeOrmLockStore(application, { table: 'moved' }).prepare();
       await expect(start()).rejects.toMatchObject({
         name: 'LockError',
@@ -185,7 +187,7 @@ for (const target of targetsAmong('postgres'))
       await start();
     });
 
-    it('A3 an unrelated table with the same name does not stop the start', async () => {
+    it('A3 the store starts even if an unrelated table in another schema has the name of the lock table', async () => {
       const schema = await newSchema();
       await admin.query('CREATE TABLE public.doors (id int)');
       const store = await fixture.store({ schema }, { table: 'doors' });
@@ -230,7 +232,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       await fixture.dispose();
     });
 
-    it('A2 a database left on a connection with USE changes nothing', async () => {
+    it('A2 a database that was chosen with USE on a connection does not change which lock table the store uses', async () => {
       const [left] = others;
       await application.query(TypeOrmLockStore.ddl('mysql', { schema: left, table: 'locks' }));
       const store = new TypeOrmLockStore(application);

@@ -40,7 +40,8 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       proxy.refuse();
       proxy.cut();
       const waiting = locks.acquire(newKey(), { wait: '60s' });
-      // The first failures are broken connections, until the cluster excludes the server.
+      // The attempts fail with broken connections first, and later because the cluster
+      // excludes the server.
       for (let takenOut = false; !takenOut;) {
         const [{ error }] = (await once(locks.events, 'storeError')) as [{ error: Error }];
         takenOut = /pool cluster of mysql2 has no server/.test(error.message);

@@ -28,12 +28,13 @@ for (const target of targetsAmong('postgres'))
       const { application, store } = await opened();
       await cycle(store);
       const names = await prepared(application);
-      expect(names).toHaveLength(5); // A new key takes two statements.
+      // There are five statements, because acquiring a new key takes two of them.
+      expect(names).toHaveLength(5);
       await cycle(store);
       expect(await prepared(application)).toEqual(names);
     });
 
-    it('B8 a pooler that has forgotten the names (26000) gets unnamed statements from then on', async () => {
+    it('B8 after a pooler has forgotten prepared statements (26000), the store sends it unnamed statements', async () => {
       const { application, store } = await opened();
       await cycle(store);
       await application.query('DEALLOCATE ALL');
@@ -41,10 +42,10 @@ for (const target of targetsAmong('postgres'))
       expect(await prepared(application)).toEqual([]);
       const statements = recordStatements(application);
       await cycle(store);
-      expect(statements).toHaveLength(5); // None of them has to be repeated.
+      expect(statements).toHaveLength(5); // No statement had to be repeated.
     });
 
-    it('B8 a pooler that has the names already (42P05) gets unnamed statements from then on', async () => {
+    it('B8 after a pooler has reported a name as taken (42P05), the store sends it unnamed statements', async () => {
       const first = await opened();
       await cycle(first.store);
       const names = await prepared(first.application);
@@ -59,13 +60,14 @@ for (const target of targetsAmong('postgres'))
     it('R8 altering a column does not break prepared statements', async () => {
       const { application, store } = await opened();
       const key = newKey();
-      // The server keeps the same plan from the sixth execution on.
+      // From the sixth execution on, the server may keep one plan for the statement, which an
+      // altered column makes invalid.
       for (let i = 0; i < 6; i++) await store.acquire(key, 'o', TTL);
       await application.query('ALTER TABLE locks ALTER COLUMN label TYPE text');
       expect(await store.acquire(key, 'other', TTL)).toMatchObject({ reason: 'held' });
     });
 
-    it('B15 an attempt on a held lock does not write to its row', async () => {
+    it('B15 an attempt on a held key does not write to the row of the key', async () => {
       const { application, store } = await opened();
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', TTL));
@@ -76,7 +78,7 @@ for (const target of targetsAmong('postgres'))
       expect(await version()).toEqual(before);
     });
 
-    it('B76 an attempt on a finished tick or a paused key does not write to its row', async () => {
+    it('B76 an attempt on a finished tick or a paused key does not write to the row of the key', async () => {
       const { application, store } = await opened();
       const key = newKey();
       const tick = Date.now() - TTL;
@@ -97,7 +99,7 @@ for (const target of targetsAmong('postgres'))
       await refused('paused', { tick: tick + 1, ahead: TTL });
     });
 
-    it('B38 numbers are numbers, whichever parsers the application has set', async () => {
+    it('B38 the store returns numbers as numbers, whichever parsers the application has set', async () => {
       const { types } = ((await opened()).application.driver as any).postgres;
       const parse = types.getTypeParser(20);
       for (const parser of [BigInt, Number, String])

@@ -8,7 +8,7 @@ import { Fixture, ISOLATION_LEVELS, setIsolation, sqlOf, targetsAmong } from './
 const DAY = 86_400_000;
 const NEVER = Number.MAX_SAFE_INTEGER;
 
-/** A row of the lock table. Times are milliseconds before now. */
+/** A row of the lock table. Its times say how many milliseconds ago something happened. */
 interface Row {
   key: string;
   owner?: string;
@@ -16,7 +16,7 @@ interface Row {
   renewed?: number | null;
   ended?: number | null;
   tick?: number;
-  /** The token, in microseconds. */
+  /** In microseconds. */
   token?: number;
   paused?: boolean;
 }
@@ -50,13 +50,14 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
         `INSERT INTO locks (${quoted}, owner, token, expires_ms, renewed_ms, last_ended_ms, tick_ms, paused) VALUES ${values.join()}`,
       );
     };
-    // On SQLite, the row with the empty key remembers tokens that were ahead of the clock.
+    // Without the row of SQLite that has the empty key: it remembers tokens that were ahead of
+    // the clock.
     const keys = async (): Promise<string[]> =>
       (await application.query(`SELECT ${quoted} FROM locks WHERE ${quoted} <> '' ORDER BY ${quoted}`)).map(
         (row: any) => String(row.key),
       );
 
-    it('B72 a purge considers every time of a row, and keeps paused keys', async () => {
+    it('B72 a purge deletes a row only if all of its times are old enough, and never deletes a paused key', async () => {
       await insert([
         { key: 'old free', ended: 8 * DAY },
         { key: 'old and never ended' },
@@ -83,13 +84,13 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       expect(await keys()).toEqual(left);
     });
 
-    it('B72 a purge keeps a key whose token is ahead of the clock, since its next token would be smaller', async () => {
+    it('B72 a purge keeps a key whose token is ahead of the clock, since the key would get a smaller token next', async () => {
       await insert([{ key: 'ahead', token: (Date.now() + DAY) * 1000 }, { key: 'behind' }]);
       expect(await store.purge({ olderThan: 0 })).toBe(1);
       expect(await keys()).toEqual(['ahead']);
     });
 
-    it('B72 a purge covers a large table to its end, and stays within the prefix', async () => {
+    it('B72 a purge of a large table deletes all unused rows with the prefix, and no other rows', async () => {
       const names = Array.from({ length: 1300 }, (_, i) => String(i).padStart(4, '0'));
       const isHeld = (name: string) => Number(name) % 3 === 0 || (name > '0200' && name < '0900');
       await insert(names.map((name) => ({ key: `b:${name}`, expired: isHeld(name) ? -DAY : 0 })));
@@ -104,7 +105,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
 
     if (target.name === 'sqlite') return;
 
-    // MySQL 5 waits up to two seconds for each locked row.
+    // On MySQL 5, a purge waits up to two seconds for each locked row.
     it('B72 a purge skips rows that another session has locked, without waiting', async () => {
       await insert(Array.from({ length: 20 }, (_, i) => ({ key: String(i).padStart(2, '0') })));
       const runner = application.createQueryRunner();
@@ -147,8 +148,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
   });
 
 /**
- * Acquires a free key. At the higher isolation levels the attempt may collide with changes of
- * neighbouring keys.
+ * Acquires a free key, and repeats the attempt: at the higher isolation levels, it may collide
+ * with changes of neighbouring keys.
  */
 async function take(store: LockStore, key: string): Promise<void> {
   for (;;) {

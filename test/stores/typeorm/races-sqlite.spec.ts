@@ -31,7 +31,7 @@ for (const target of targetsAmong('sqlite'))
       }
     });
 
-    it('B76 each tick runs on one connection, although each run releases at once (10 rounds)', async () => {
+    it('B76 each tick runs on one connection only, although each run releases the key at once (10 rounds)', async () => {
       for (let round = 0; round < 10; round++) {
         const key = newKey();
         for (let tick = 1; tick <= 2; tick++) {

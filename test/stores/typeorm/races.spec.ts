@@ -5,9 +5,13 @@ import { Fixture, poolOf, renewedAgo, setIsolation, storeOver, targetsAmong } fr
 import { newKey, tokenOf } from '../keys.js';
 
 const SESSIONS = 100;
-const ROUNDS = 50; // rounds with a new key each, at each of the three levels
+// The number of rounds at each of the three isolation levels. Each round has a new key.
+const ROUNDS = 50;
 
-/** Each level runs once, because all clients send the same statements. */
+/**
+ * Each isolation level runs with one client only, because all clients send the same
+ * statements.
+ */
 const LEVELS = [
   ['READ COMMITTED', 'the driver'],
   ['REPEATABLE READ', 'TypeORM'],
@@ -27,16 +31,16 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       beforeAll(async () => {
         application = await fixture.dataSource({ poolSize: SESSIONS });
         await setIsolation(application, level);
-        // without batches, so that each session sends its own statements
+        // Batches are switched off, so that each session sends statements of its own.
         store = storeOver(client, application, { batching: false });
         await store.prepare();
-        // Opens all sessions.
+        // These simultaneous requests open all sessions of the pool.
         await Promise.all(Array.from({ length: SESSIONS }, () => store.inspect('warm')));
         expect(poolOf(application).all).toBe(SESSIONS);
       });
       afterAll(() => application.destroy());
 
-      /** All sessions try to acquire at once; returns the winner. */
+      /** Lets all sessions acquire the key at once, and returns the winner. */
       const race = async (key: string) => {
         const results = await Promise.all(
           Array.from({ length: SESSIONS }, async (_, i) => ({
@@ -67,7 +71,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(poolOf(application)).toEqual({ all: SESSIONS, idle: SESSIONS, waiting: 0 });
       });
 
-      it('B76 each tick runs in one session, although each run releases at once (5 rounds)', async () => {
+      it('B76 each tick runs in one session only, although each run releases the key at once (5 rounds)', async () => {
         const epoch = Date.now() - 60_000;
         for (let round = 0; round < 5; round++) {
           const key = newKey();
@@ -87,7 +91,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
-      it('B33 one thief steals the lock, and gets a larger token', async () => {
+      it('B33 exactly one of many thieves steals the lock, and gets a larger token', async () => {
         for (let round = 0; round < 3; round++) {
           const key = newKey();
           const token = tokenOf(await store.acquire(key, 'robbed', Number.MAX_SAFE_INTEGER));
@@ -133,7 +137,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await store.release(key, 'holder 20')).toBe(true);
       });
 
-      it('B73 a new key is not granted once it is paused', async () => {
+      it('B73 a new key is not granted after it has been paused', async () => {
         for (let round = 0; round < 5; round++) {
           const key = newKey();
           const attempts = Array.from({ length: SESSIONS }, (_, i) => store.acquire(key, `${i}`, 60_000));
@@ -146,8 +150,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
 
       it('B24 100 different keys are all acquired, renewed and released', async () => {
         const keys = Array.from({ length: SESSIONS }, newKey);
-        // At the higher levels, new keys may collide on a page of the index. That is
-        // contention, and is retried.
+        // At the higher isolation levels, new keys may collide on a page of the index, which
+        // is contention. Such an attempt is repeated.
         const insist = async (key: string) => {
           for (;;) {
             const result = await store.acquire(key, 'o', 60_000);

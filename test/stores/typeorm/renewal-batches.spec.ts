@@ -9,8 +9,8 @@ import { TypeOrmLockStore } from '../../../lib/stores/typeorm/index.js';
 import { Fixture, sqlOf, targetsAmong } from './fixture.js';
 import { newKey } from '../keys.js';
 
-// MySQL 5 has no NOWAIT: the batch itself waits for a locked row, which locked-rows.spec.ts
-// tests.
+// MySQL 5 is left out: it has no NOWAIT, so that a batch waits for each locked row.
+// locked-rows.spec.ts tests this.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
   describe(`500 locks in one renewal on ${target.name}`, () => {
     const sql = sqlOf(target);
@@ -47,10 +47,10 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await runner.release();
     }
 
-    it('B54 a lock with a locked row and a stolen lock are lost, and the other 498 stay held', async () => {
+    it('B54 a lock whose row stays locked and a stolen lock are lost, and the other 498 locks stay held', async () => {
       const held: Lock[] = [];
-      // The locks are acquired in groups, because a busy machine may not answer 500 attempts
-      // within a third of the ttl.
+      // The locks are acquired in groups of 100, because a busy machine may not answer 500
+      // attempts within a third of the ttl.
       while (held.length < 500)
         held.push(...(await Promise.all(Array.from({ length: 100 }, () => locks.acquire(newKey())))));
       const [stolen, delayed, locked] = [held[100], held[200], held[300]] as [Lock, Lock, Lock];
@@ -78,7 +78,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(rest.filter((lock) => !lock.held)).toEqual([]);
       expect(await store.inspect(stolen.key)).toMatchObject({ state: 'held', holder: { label: 'thief' } });
 
-      // Each lease but these two has been renewed by now; otherwise it would have expired.
+      // Without a renewal, each of these leases would have expired by now.
       const inStore = new Set((await store.list({ limit: 1000 })).locks.map(({ key }) => key));
       expect(rest.filter((lock) => !inStore.has(lock.key))).toEqual([]);
       for (let i = 0; i < rest.length; i += 100)

@@ -59,7 +59,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       },
     );
 
-    it('R10 SELECT, INSERT and UPDATE are enough, and the check leaves no row behind', async () => {
+    it('R10 a user with the rights SELECT, INSERT and UPDATE can start a store, and the check of the rights leaves no row', async () => {
       const store = new TypeOrmLockStore(await userWith('SELECT, INSERT, UPDATE'));
       await store.prepare();
       expect(await rows()).toEqual([]);
@@ -78,7 +78,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
     });
 
     if (postgres) {
-      it('R10 a user whom row-level security keeps from changing rows is refused', async () => {
+      it('R10 the start fails for a user who cannot change rows because of row-level security', async () => {
         await new TypeOrmLockStore(admin, { table: 'secured' }).prepare();
         await admin.query('ALTER TABLE secured ENABLE ROW LEVEL SECURITY');
         await admin.query('CREATE POLICY reading ON secured FOR SELECT USING (true)');

@@ -45,7 +45,8 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       },
     );
 
-    // Runs the cases with every kind of statement that the store sends.
+    // Runs the conformance cases that together use every kind of statement that the store
+    // sends.
     const statements = /renewMany|purge|releaseToWaiter|pause|force/i;
     const rules = lockStoreConformance(() => new TypeOrmLockStore(application), { rounds: 1 });
     for (const { name, run } of rules.filter((rule) => statements.test(rule.name))) it(name, run);

@@ -7,7 +7,8 @@ import { poolOf, targetsAmong } from './fixture.js';
 
 const TTL = 60_000;
 
-// This spec starts a server of its own, because its settings affect all users of the server.
+// This spec starts a server of its own, because changed settings of a shared server would
+// affect other specs.
 for (const target of targetsAmong('mariadb'))
   describe(`settings of a ${target.name} server`, () => {
     let server: Awaited<ReturnType<typeof start>>;
@@ -45,9 +46,12 @@ for (const target of targetsAmong('mariadb'))
         message: expect.stringMatching(/SET GLOBAL autocommit = 1/),
       });
       expect(await application.query('SELECT CONNECTION_ID() AS id')).toEqual([{ id }]);
-      await cycle(before); // The connections of this store are older than the setting.
+      // This store still works, because its connections were opened before the change of the
+      // setting.
+      await cycle(before);
 
-      // After the start, an error names the setting.
+      // If the setting changes after the start of a store, the error of the next operation
+      // names the setting.
       const later = await connected();
       await admin.query('SET GLOBAL autocommit = 1');
       const store = new TypeOrmLockStore(later);
@@ -65,7 +69,7 @@ for (const target of targetsAmong('mariadb'))
       expect(poolOf(later).waiting).toBe(0);
     });
 
-    it('R6 locks work without prepared statements when the server takes no more of them', async () => {
+    it('R6 the store works without prepared statements when the server accepts no further prepared statements', async () => {
       await admin.query('SET GLOBAL max_prepared_stmt_count = 0');
       const warnings: string[] = [];
       const store = new TypeOrmLockStore(await connected());
@@ -77,7 +81,7 @@ for (const target of targetsAmong('mariadb'))
       expect(warnings.filter((topic) => topic === 'prepared statements')).toHaveLength(1);
     });
 
-    it('A6 with a binary log of statements, the clock of the session is checked before a grant', async () => {
+    it('A6 if the server logs statements (binlog_format), the store checks the clock of the session before each grant', async () => {
       const logging = await start({ 'log-bin': 'log', 'binlog-format': 'STATEMENT', 'server-id': 1 });
       const application = await new DataSource({
         type: 'mariadb',

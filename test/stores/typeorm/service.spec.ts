@@ -38,9 +38,10 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       expect(await locks.admin.inspect(key)).toMatchObject({ state: 'free' });
     });
 
-    if (target.name === 'sqlite') return; // SQLite locks files, not rows.
+    // SQLite is left out, because it locks whole files instead of rows.
+    if (target.name === 'sqlite') return;
 
-    /** Runs a statement in a transaction of another session, which stays open until `end`. */
+    /** Runs a statement in another session, in a transaction that stays open until `end`. */
     async function inOpenTransaction(statement: string, parameters: unknown[]): Promise<QueryRunner> {
       const runner = application.createQueryRunner();
       await runner.startTransaction('REPEATABLE READ');
@@ -59,7 +60,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       : 'SELECT * FROM locks WHERE `key` = ? FOR UPDATE';
     const bytes = (key: string) => (postgres ? key : Buffer.from(key));
 
-    it('B28 a row that another session has locked costs its own lock, and no other', async () => {
+    it('B28 if another session locks the row of a lock, this lock is lost, but no other lock is', async () => {
       const keys = Array.from({ length: 10 }, newKey);
       const held = await Promise.all(keys.map((key) => locks.acquire(key, { ttl: '3s' })));
       const blocker = await inOpenTransaction(lockRow, [bytes(keys[7]!)]);
@@ -69,11 +70,13 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
       await end(blocker);
     });
 
-    if (postgres) return; // PostgreSQL has no locks on gaps between keys.
+    // PostgreSQL is left out, because it does not lock gaps between keys.
+    if (postgres) return;
 
-    it('B26 a new key in a gap that another session has locked is busy, and the attempt leaves nothing behind', async () => {
+    it('B26 a new key is busy while another session has locked its gap in the index, and the attempt leaves nothing behind', async () => {
       const key = `zzz-${newKey()}`;
-      // The row does not exist, so the statement locks the gap for it.
+      // The key has no row yet, so the statement locks the gap in the index where the row
+      // would be.
       const blocker = await inOpenTransaction(lockRow, [bytes(key)]);
       expect(await locks.tryAcquire(key, { ttl: Infinity })).toBeNull();
       await end(blocker);

@@ -25,7 +25,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
   describe(`many requests at once on ${target.name}`, () => {
     let fixture: Fixture;
     let application: DataSource;
-    /** Another application, or a person at a console. */
+    /** Connections of another application, or of a person at a console. */
     let stranger: DataSource;
     let store: TypeOrmLockStore;
     const postgres = target.name === 'postgres';
@@ -44,7 +44,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await fixture.dispose();
     });
 
-    /** Runs a statement in a transaction that stays open. */
+    /** Runs a statement in another session, in a transaction that stays open. */
     async function strange(sql: string, key?: string): Promise<QueryRunner> {
       const runner = stranger.createQueryRunner();
       await runner.startTransaction('READ COMMITTED');
@@ -55,7 +55,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await runner.rollbackTransaction();
       await runner.release();
     }
-    /** Returns keys that were used before and are free. */
+    /**
+     * Returns new keys that have a row already, because they have been acquired and released.
+     */
     async function freeKeys(count: number): Promise<string[]> {
       const keys = newKeys(count);
       (await acquireAll(store, keys)).forEach(tokenOf);
@@ -85,7 +87,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       tokenOf(await store.acquire(locked, 'owner', TTL));
     });
 
-    it('B93 a lock under guard() is refused and waits alone for its release', async () => {
+    it('B93 a batch refuses a key that guard() protects, and only the release of this key waits for the transaction', async () => {
       const keys = newKeys(30);
       const [guarded = ''] = keys.slice(11);
       const tokens = (await acquireAll(store, keys)).map(tokenOf);
@@ -115,7 +117,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(await release).toBe(true);
     });
 
-    it('B93 the release of a locked row delays no other release, even in a pool of one connection', async () => {
+    it('B93 a release whose row is locked delays no other release, even in a pool of one connection', async () => {
       const small = new TypeOrmLockStore(await fixture.dataSource({ poolSize: 1 }));
       const keys = newKeys(20);
       (await acquireAll(small, keys)).forEach(tokenOf);
@@ -133,7 +135,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await small.close();
     });
 
-    it('B93 a key that another session is inserting fails at its own limit, and the other keys are granted', async () => {
+    it('B93 a request for a key that another session is inserting fails at its own time limit, and the other requests are granted', async () => {
       const keys = newKeys(30);
       const [inserted = ''] = keys.slice(7);
       const open = await strange(
@@ -151,12 +153,13 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
         else expect([key, result?.reason.transient]).toEqual([inserted, true]);
       });
       await end(open);
-      // The server may have carried out the request that reached its limit.
+      // The request that reached its time limit may have been carried out, so its key is
+      // released by force.
       await store.forceRelease(inserted);
       tokenOf(await store.acquire(inserted, 'owner', TTL));
     });
 
-    it('B93 an error that one request causes is its own, and names its key', async () => {
+    it('B93 an error that one request of a batch causes reaches only its own caller, and names its key', async () => {
       for (const keys of [await freeKeys(20), newKeys(20)]) {
         const [bad = ''] = keys.slice(13);
         await stranger.query(
@@ -190,23 +193,24 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       const [ours, theirs] = await Promise.all([acquireAll(one, keys), acquireAll(other, keys.toReversed())]);
       const won = grants(ours).map((acquired, i) => [acquired, grants(theirs).toReversed()[i]]);
       for (const pair of won) expect(pair.filter(Boolean).length).toBeLessThan(2);
-      // Keys that collided in both applications are free, and the next attempt gets them.
+      // A key on which the two applications collided is free, and can be acquired now.
       const left = keys.filter((_, i) => !won[i]?.some(Boolean));
       (await acquireAll(store, left)).forEach(tokenOf);
       await one.close();
       await other.close();
     });
 
-    it('B93 after the answer of a batch is lost, each repeated request gets its lock once', async () => {
+    it('B93 after the answer to a batch is lost, each repeated request gets its lock once', async () => {
       const proxy = await TcpProxy.open(fixture.target.options as { host: string; port: number });
       const far = new TypeOrmLockStore(
         await fixture.dataSource({ host: '127.0.0.1', port: proxy.port, poolSize: 4 }),
       );
       const keys = await freeKeys(30);
       await far.prepare();
-      // The first key never fits, since its request leaves alone.
+      // A key that is certainly in a batch, which the first key is not, because its request is
+      // sent alone.
       const tried = keys.slice(20).at(-1) ?? '';
-      // The bytes of the key as they appear in a batch.
+      // On MySQL, a batch contains the bytes of a key as hexadecimal digits.
       proxy.cutAfter(postgres ? tried : Buffer.from(tried).toString('hex'));
       const results = await Promise.allSettled(keys.map((key) => far.acquire(key, `owner of ${key}`, TTL)));
       const failed = keys.filter((_, i) => results[i]?.status === 'rejected');
@@ -226,12 +230,12 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       const again = await Promise.all(
         failed.map((key) => far.acquire(key, `owner of ${key}`, TTL, { resend: true })),
       );
-      // Both use the same owner strings, so the rival's first requests are refused unless the
-      // batch was not carried out.
+      // The rival's requests have the same owner ids. They are granted only if the batch of
+      // the first store was not carried out.
       for (const [i, result] of again.entries())
         expect([result.acquired, rivals[i]?.acquired]).toContain(true);
       for (const key of failed) expect(await ownerOf(key)).toBe(`owner of ${key}`);
-      // The server had committed the batch.
+      // PostgreSQL had committed the batch before its answer was lost.
       if (postgres) expect(rivals.filter(({ acquired }) => acquired)).toEqual([]);
       await far.close();
       await proxy.close();
@@ -250,7 +254,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
           for (const dataSource of two) {
             const runners = [dataSource.createQueryRunner(), dataSource.createQueryRunner()];
             for (const runner of runners)
-              // one statement has to fail
+              // Some of these statements fail on purpose.
               for (const statement of sql) await runner.query(statement).catch(() => {});
             for (const runner of runners) await runner.release();
           }
@@ -262,8 +266,9 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
           for (const [i, key] of all.entries()) {
             const winners = results.flatMap((result, one) => (result[i]?.acquired ? [one] : []));
             expect(winners.length).toBeLessThan(2);
-            if (winners.length === 0) continue; // The key collided, and is free.
-            // The grant is committed, because other sessions see it.
+            // Both stores were refused because their attempts collided, so the key is free.
+            if (winners.length === 0) continue;
+            // Another session sees the grant, which shows that it is committed.
             expect(await ownerOf(key)).toBe(`${winners[0]} ${key}`);
             const [winner = 0] = winners;
             released.push(stores[winner]?.release(key, `${winner} ${key}`) ?? Promise.resolve(false));
@@ -277,7 +282,10 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
 
     if (!postgres) return;
 
-    /** Waits until a session waits for the locked table, and returns its process id. */
+    /**
+     * Waits until a session with this text in its statement waits for the locked table, and
+     * returns the id of its process.
+     */
     async function waitingSession(text: string): Promise<number> {
       for (;;) {
         const [row] = await stranger.query(
@@ -314,13 +322,14 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(await releaseAll(store, keys)).toEqual(keys.map(() => true));
     });
 
-    it('B93 calls of a batch that give up leave no lock behind, and the other calls keep theirs', async () => {
+    it('B93 calls that give up during a batch leave no lock behind, and the other calls of the batch keep their locks', async () => {
       const locks = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(application) });
       await locks[INTERNALS].start();
       const [first = '', ...keys] = await freeKeys(31);
       const open = await strange('LOCK TABLE locks IN ACCESS EXCLUSIVE MODE');
       const abort = new AbortController();
-      // Its statement is under way, so the other requests share the next one.
+      // While the statement of this single request is under way, the other requests wait and
+      // then share a statement.
       const lone = locks.acquire(first);
       const calls = keys.map((key, i) =>
         locks.acquire(key, i < 3 ? { signal: abort.signal } : i < 6 ? { ttl: 600 } : {}),
@@ -338,7 +347,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       expect(others.map(({ status }) => status)).toEqual(others.map(() => 'fulfilled'));
       const kept = await Promise.all([lone, ...calls.slice(6)]);
       expect(kept.map(({ held }) => held)).toEqual(kept.map(() => true));
-      // Late grants are released in the background, so another process gets each key.
+      // The store releases late grants in the background, after which another process gets
+      // each key.
       const rival = new LockService({ options: {}, openStore: () => new TypeOrmLockStore(stranger) });
       await rival[INTERNALS].start();
       const got = await Promise.all(keys.slice(0, 6).map((key) => rival.acquire(key, { wait: 30_000 })));
@@ -356,7 +366,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
         Promise.all(keys.map((key) => waiter.acquire(key, `waiter for ${key}`, TTL, { waiting: true })));
       const areQueued = (results: LockAcquireResult[]): boolean =>
         results.every((result) => !result.acquired && result.queued);
-      // The first requests make the store connect.
+      // The store connects for wake-ups at its first refusal, so the requests are repeated
+      // until all of them are queued.
       while (!areQueued(await refusals())) await sleep(5);
       const notified = new Set<string>();
       const all = new Promise<void>((resolve) => {
@@ -399,7 +410,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await stranger.query(`DROP DATABASE ${name}`);
     });
 
-    it('B93 repeated requests share statements, unless their owners hold the locks already', async () => {
+    it('B93 repeated requests share statements, except for requests whose owners hold the locks already', async () => {
       const counted = await fixture.dataSource();
       const one = new TypeOrmLockStore(counted);
       await one.prepare();
@@ -415,7 +426,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       await one.close();
     });
 
-    it('B93 100 requests take a few statements, or one each with batching: false', async () => {
+    it('B93 100 requests share a few statements, but take one statement each with batching: false', async () => {
       const counted = await fixture.dataSource();
       const statements = recordStatements(counted);
       for (const [batching, fewest, most] of [

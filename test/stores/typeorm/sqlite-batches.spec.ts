@@ -14,11 +14,11 @@ for (const target of targetsAmong('sqlite'))
     let fixture: Fixture;
     let application: DataSource;
     let store: TypeOrmLockStore;
-    /** A connection like that of another process. */
+    /** A connection to the same file, as another process would have it. */
     let other: any;
     let keys: string[];
     const statements: string[] = [];
-    /** Runs in the middle of a statement that writes a lock. */
+    /** The test's work in the middle of each statement that writes a lock. */
     let meanwhile: () => void;
 
     const Driver = recordingDriver(statements, (connection) =>
@@ -48,12 +48,12 @@ for (const target of targetsAmong('sqlite'))
     const held = (): number =>
       other.prepare('SELECT count(*) AS held FROM locks WHERE owner IS NOT NULL').get().held;
 
-    it('B93 one statement carries out a batch, and another connection sees all of its locks or none', async () => {
+    it('B93 one statement carries out a batch, so that another connection sees either all of its locks or no lock', async () => {
       await application.query(
         'CREATE TRIGGER look AFTER UPDATE OF owner ON locks BEGIN SELECT meanwhile(); END',
       );
       (await acquireAll()).map(tokenOf);
-      // The first request alone, then the others.
+      // The first request is sent alone, and the others share a statement.
       expect(verbs().slice(-4)).toEqual(['SELECT', 'INSERT', 'SELECT', 'INSERT']);
       const seen: number[] = [];
       meanwhile = () => seen.push(held());
@@ -64,7 +64,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(0);
     });
 
-    it('B93 each request of a batch gets its own token, its holder or its lost lease', async () => {
+    it('B93 each request of a batch gets its own result: a token, the holder of the key, or the loss of its lease', async () => {
       const before = (await acquireAll()).map(tokenOf);
       const refused = await Promise.all(keys.map((key) => store.acquire(key, 'another', TTL)));
       expect(refused.map((result) => !result.acquired && result.holder?.key)).toEqual(keys);
@@ -77,7 +77,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await store.inspect(keys[9]!)).toMatchObject({ lastRun: { outcome: 'done' } });
     });
 
-    it('B93 a batch waits for another process that writes to the file, and is granted afterwards', async () => {
+    it('B93 a batch waits while another process writes to the file, and then gets all of its locks', async () => {
       other.exec('BEGIN IMMEDIATE');
       const acquisitions = acquireAll();
       for (let turn = 0; turn < 3; turn++) await new Promise((resolve) => setImmediate(resolve));
@@ -87,7 +87,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(MANY);
     });
 
-    it("B93 inside the application's own open transaction each request fails, and the error names the next step", async () => {
+    it('B93 each request of a batch inside an open transaction of the application fails, and the error names the next step', async () => {
       await application.query('BEGIN IMMEDIATE');
       const results = await Promise.allSettled(
         keys.map((key) => store.acquire(key, 'o', TTL, { timeout: 400 })),
@@ -103,7 +103,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(0);
     });
 
-    it('B93 requests are carried out one by one after their statement fails for one of them', async () => {
+    it('B93 the requests of a batch are carried out one by one after their statement has failed because of one of them', async () => {
       const bad = keys[10]!;
       await application.query(
         `CREATE TRIGGER bad BEFORE INSERT ON locks WHEN NEW.key = '${bad}' BEGIN SELECT RAISE(ABORT, 'no'); END`,
@@ -123,7 +123,7 @@ for (const target of targetsAmong('sqlite'))
       expect(held()).toBe(1);
     });
 
-    it('B93 after a table was created again, a batch is refused except for keys with a row', async () => {
+    it('B93 after a lock table has been created again, a batch grants only keys that have a row already', async () => {
       await store.acquire(keys[3]!, 'o', TTL);
       await store.release(keys[3]!, 'o');
       const now = Date.now();

@@ -9,7 +9,8 @@ for (const target of targetsAmong('sqlite'))
       const fixture = await Fixture.open(target);
       const application = await fixture.dataSource();
       const other = new Database(fixture.target.options.database, { timeout: 0 });
-      // With the journal of a new file, no other connection can even read.
+      // This lock keeps other connections even from reading, because a new file has no
+      // write-ahead log yet.
       other.exec('BEGIN EXCLUSIVE');
       const store = new TypeOrmLockStore(application);
       const preparing = store.prepare();

@@ -1,7 +1,10 @@
 const withoutTypes: string = 'better-sqlite3';
 export const { default: Database }: any = await import(withoutTypes);
 
-/** A better-sqlite3 that records its statements, and passes on each new connection. */
+/**
+ * Returns a class like that of better-sqlite3. It records all statements, and calls `opened`
+ * with each new connection.
+ */
 export function recordingDriver(statements: string[], opened: (connection: any) => unknown): any {
   return class extends Database {
     constructor(...args: unknown[]) {

@@ -19,9 +19,10 @@ for (const target of targetsAmong('sqlite')) {
     await fixture.dispose();
   });
 
-  it('A1 a prepareDatabase that leaves a transaction open fails the start', async () => {
+  it('A1 the start fails if prepareDatabase leaves a transaction open', async () => {
     const fixture = await Fixture.open(target);
-    await (await fixture.store()).close(); // Gives the file its write-ahead log.
+    // The first start of a store gives the file its write-ahead log.
+    await (await fixture.store()).close();
     let begins = false;
     const prepareDatabase = (connection: { exec(sql: string): void }) => {
       if (begins) connection.exec('BEGIN');

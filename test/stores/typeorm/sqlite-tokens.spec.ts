@@ -15,14 +15,16 @@ for (const target of targetsAmong('sqlite'))
     beforeAll(async () => {
       fixture = await Fixture.open(target);
       application = await fixture.dataSource();
-      // A delete would otherwise take longer than a millisecond.
+      // Without a wait for the disk, a delete takes less than a millisecond, as the test
+      // needs.
       await application.query('PRAGMA synchronous = OFF');
     });
     afterAll(() => fixture.dispose());
 
     const rounds = async (
       remove: (key: string, store: TypeOrmLockStore) => Promise<unknown>,
-      // Weak locks do not wait for the disk either.
+      // Weak locks are used because they do not wait for the disk, so that a grant takes less
+      // than a millisecond.
       options: { weak: boolean } = { weak: true },
     ) => {
       const stores = [new TypeOrmLockStore(application, options), new TypeOrmLockStore(application, options)];
@@ -61,11 +63,11 @@ for (const target of targetsAmong('sqlite'))
       expect(falls(await rounds(removed))).toEqual([]);
     });
 
-    it('A7 tokens grow in a table of an earlier version, and over its rows', async () => {
+    it('A7 tokens grow in a table that an earlier version has created, even after its rows are deleted', async () => {
       await application.query(TypeOrmLockStore.ddl('sqlite', { table: 'earlier' }));
       const store = new TypeOrmLockStore(application, { table: 'earlier', autoCreate: false });
       await store.prepare();
-      // Many grants in a moment put the token ahead of the clock.
+      // This token is ahead of the clock, as after many grants within a moment.
       const ahead = (Date.now() + 60_000) * 1000;
       await application.query(`INSERT INTO earlier (key, token, expires_ms) VALUES ('k', ?, 0)`, [ahead]);
       await application.query('DELETE FROM earlier');
@@ -74,7 +76,7 @@ for (const target of targetsAmong('sqlite'))
       expect((await store.list({ limit: 10 })).locks).toMatchObject([{ key: 'k' }]);
     });
 
-    it('A7 the store forgets tokens of deleted rows that the clock has passed', async () => {
+    it('A7 the store forgets the token of a deleted row after the clock has passed the token', async () => {
       const store = await fixture.store();
       await store.acquire('passed', 'o', TTL);
       await application.query(`UPDATE locks SET token = 1`);

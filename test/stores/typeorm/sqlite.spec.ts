@@ -10,8 +10,8 @@ const TTL = 60_000;
 for (const target of targetsAmong('sqlite'))
   describe('lock store on SQLite', () => {
     /**
-     * The connections that the driver has opened (the application's, then the store's), and
-     * their statements.
+     * The connections that the driver has opened, each with its statements: first the
+     * application's, then the store's.
      */
     const connections: any[] = [];
     const statements: string[] = [];
@@ -20,7 +20,7 @@ for (const target of targetsAmong('sqlite'))
     let fixture: Fixture;
     let application: DataSource;
     let store: TypeOrmLockStore;
-    /** A connection like that of another process. */
+    /** A connection to the same file, as another process would have it. */
     let other: any;
     beforeAll(async () => {
       fixture = await Fixture.open(target);
@@ -42,7 +42,7 @@ for (const target of targetsAmong('sqlite'))
       expect([pragma('journal_mode'), pragma('synchronous'), pragma('busy_timeout')]).toEqual(['wal', 2, 0]);
     });
 
-    it('B15 a new key and a free key need two statements, a held key one', async () => {
+    it('B15 an acquisition needs two statements for a new or a free key, and one for a held key', async () => {
       const key = newKey();
       const count = async (operation: () => Promise<unknown>) => {
         statements.length = 0;
@@ -70,18 +70,19 @@ for (const target of targetsAmong('sqlite'))
       const key = newKey();
       other.exec('BEGIN IMMEDIATE');
       const acquisition = store.acquire(key, 'o', TTL);
-      // The event loop turns although the acquisition waits, and this turn ends the wait.
+      // The acquisition waits without blocking the event loop, so that this commit can end the
+      // wait.
       await new Promise((resolve) => setImmediate(resolve));
       other.exec('COMMIT');
       tokenOf(await acquisition);
     });
 
-    it('B26 a file that stays locked refuses acquisitions as contention, and fails renewals as transient', async () => {
+    it('B26 while the file stays locked, acquisitions are refused as contention and renewals fail with a transient error', async () => {
       const key = newKey();
       tokenOf(await store.acquire(key, 'o', TTL));
       other.exec('BEGIN IMMEDIATE');
       expect(await store.acquire(newKey(), 'o', 400)).toEqual({ acquired: false, reason: 'contention' });
-      // Reading is possible.
+      // A file that another process writes to can still be read.
       expect(await store.acquire(key, 'p', 400)).toMatchObject({ reason: 'held' });
       expect(await store.renewMany([{ key, owner: 'o', ttl: 400 }])).toEqual(['unknown']);
       await expect(store.renew(key, 'o', 400)).rejects.toMatchObject({
@@ -93,7 +94,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await store.renew(key, 'o', TTL)).toBe(true);
     });
 
-    it("B27 inside the application's own write transaction, the error names the next step", async () => {
+    it('B27 an acquisition inside a write transaction of the application fails, and the error names the next step', async () => {
       await application.query('BEGIN IMMEDIATE');
       for (const operation of [
         () => store.acquire(newKey(), 'o', 400),

@@ -18,7 +18,7 @@ import { newKey, tokenOf } from '../keys.js';
 
 const SECRET = 'hunter2-is-secret';
 
-/** A DataSource whose server gives the answer that the test passes. */
+/** Returns a DataSource whose server answers every query with these rows. */
 function answering(type: string, rows: object[], connection: object = {}): DataSource {
   const raw = {
     query: (_: any, callback?: any) =>
@@ -156,7 +156,7 @@ describe('typeOrmStore()', () => {
     opened.mockRestore();
   });
 
-  it('B13 the store closes its own DataSource after a start without a table', async () => {
+  it('B13 the store closes its own DataSource when its start fails because the table is missing', async () => {
     const opened = jest.spyOn(DataSource.prototype, 'initialize');
     const store = await make({ connection: target.options, table: 'nowhere', autoCreate: false });
     await expect(store.prepare()).rejects.toThrow(/nowhere is missing/);
@@ -165,7 +165,7 @@ describe('typeOrmStore()', () => {
   });
 
   it('B8 the options dataSource and connection exclude each other', () => {
-    // @ts-expect-error the types exclude both together
+    // @ts-expect-error the types do not allow dataSource and connection together
     expect(() => typeOrmStore({ dataSource: 'a', connection: { type: 'mysql' } })).toThrow(
       /exclude each other/,
     );
@@ -199,7 +199,7 @@ describe('typeOrmStore()', () => {
     expect(describeDataSource(options)).not.toContain('hunter2');
   });
 
-  it('B8 the store itself refuses an unknown option', () => {
+  it('B8 the constructor of the store refuses an unknown option too', () => {
     const database = { createQueryRunner: () => undefined } as unknown as DataSource;
     expect(() => new TypeOrmLockStore(database, { tabel: 'x' } as object)).toThrow(
       /It takes: table, schema, autoCreate/,
@@ -217,7 +217,7 @@ for (const target of sqlTargets())
       await store.close();
       expect(await application.query('SELECT 1 AS one')).toHaveLength(1);
       await expect(store.acquire('k', 'o', 1000)).rejects.toThrow(/is closed/);
-      await store.prepare(); // This opens the store again.
+      await store.prepare(); // A closed store opens again with prepare().
       tokenOf(await store.acquire('k', 'o', 60_000));
       await store.close();
       await application.destroy();
@@ -244,7 +244,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       const server = createServer();
       await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
       const { port } = server.address() as AddressInfo;
-      await new Promise((resolve) => server.close(resolve)); // No server listens there now.
+      // No server listens on this port now.
+      await new Promise((resolve) => server.close(resolve));
       const { type, database: name } = database.options as any;
       for (const options of [
         { port, password: SECRET },

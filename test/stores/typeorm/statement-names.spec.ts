@@ -38,7 +38,7 @@ for (const target of targetsAmong('postgres'))
       ]);
     });
 
-    it('E19 names get a suffix when two stores use one connection for different tables', async () => {
+    it('E19 names of prepared statements get a suffix when two stores with different tables share a connection', async () => {
       const { application, store } = await opened();
       const second = new TypeOrmLockStore(application, { table: 'other_locks' });
       await second.prepare();
@@ -60,12 +60,12 @@ for (const target of targetsAmong('postgres'))
       const runner = application.createQueryRunner();
       const { connection } = await runner.connect();
       await runner.release();
-      // One of the listeners belongs to pg.
+      // One of these two listeners belongs to pg.
       expect(connection.listenerCount('readyForQuery')).toBe(2);
       expect(connection.listenerCount('parameterStatus')).toBe(1);
     });
 
-    it('R8 a changed column (0A000) disables the name of one statement only, with one warning', async () => {
+    it('R8 after a column has changed (0A000), only one statement is sent without its name, and the store warns once', async () => {
       const { application, store, warnings } = await opened({}, { table: 'changing_locks' });
       await cycle(store);
       const key = newKey();
@@ -79,18 +79,19 @@ for (const target of targetsAmong('postgres'))
       const statements = recordStatements(application);
       await cycle(store);
       await store.inspect(key);
-      // A new key takes two statements, and none was repeated.
+      // No statement was repeated. The first acquisition of a new key takes two.
       expect(statements).toHaveLength(6);
       await application.query('DEALLOCATE "nestjs-locked:renew"');
       statements.length = 0;
       await store.renew(key, 'o', TTL);
-      expect(statements.length).toBeGreaterThan(2); // The statement is still run by its name.
+      // The additional statement shows that the store has tried the statement by its name.
+      expect(statements.length).toBeGreaterThan(2);
     });
   });
 
 for (const target of targetsAmong('postgres'))
   describe('locks behind PgBouncer in statement mode', () => {
-    it('R11 the start fails permanently, and the error names the pool mode', async () => {
+    it('R11 the start fails with a permanent error, which names the pool mode to use', async () => {
       const fixture = await Fixture.open(target);
       const server = fixture.target.options as Parameters<typeof startPgBouncer>[0];
       const pooler = await startPgBouncer(server, { poolMode: 'statement' });
@@ -104,7 +105,7 @@ for (const target of targetsAmong('postgres'))
       await pooler.stop();
     });
 
-    it('E19 names end with a hash behind a pooler, so that no client runs the statement of another', async () => {
+    it('E19 behind a pooler, the names of prepared statements end with a hash, so that no client runs the statement of another client', async () => {
       const fixture = await Fixture.open(target);
       const server = fixture.target.options as Parameters<typeof startPgBouncer>[0];
       const pooler = await startPgBouncer(server, { poolSize: 1 });
@@ -115,7 +116,7 @@ for (const target of targetsAmong('postgres'))
         await fixture.store(there, { table: 'other_locks' }),
       ];
       const key = newKey();
-      // Both stores use the pooler's only session.
+      // Both stores use the same session, because the pooler has only one.
       tokenOf(await first.acquire(key, 'o', TTL));
       expect(await second.inspect(key)).toMatchObject({ state: 'free' });
       tokenOf(await second.acquire(key, 'o', TTL));

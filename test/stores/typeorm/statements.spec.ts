@@ -8,8 +8,8 @@ import { newKey, tokenOf } from '../keys.js';
 const TTL = 60_000;
 
 /**
- * Round trips of each operation. MySQL 5 reads first, and sets the session's lock wait before
- * and after each write.
+ * The number of round trips that each operation takes. MySQL 5 takes more: it reads first, and
+ * sets the session's lock wait before and after each write.
  */
 const ROUND_TRIPS = {
   postgres: {
@@ -24,7 +24,7 @@ const ROUND_TRIPS = {
     manyWithLost: 2,
   },
   mysql: {
-    newKey: 5, // This includes setting the lock wait for the insert, and resetting it.
+    newKey: 5, // Two of them set the session's lock wait for the insert, and reset it.
     freeKey: 1,
     heldKey: 2,
     renew: 1,
@@ -53,7 +53,7 @@ const ROUND_TRIPS = {
     releaseToWaiter: 3,
     release: 3,
     lostRelease: 4,
-    many: 100 * 3, // MySQL 5 renews one by one, since it cannot skip locked rows.
+    many: 100 * 3, // MySQL 5 renews the leases one by one, because it cannot skip locked rows.
     manyWithLost: 100 * 3 + 1,
   },
 };
@@ -106,7 +106,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       expect(await count(() => store.list({ limit: 1000 }))).toBe(1);
     });
 
-    it('B76 ticks, pauses and thefts take no more statements, and a refusal writes nothing', async () => {
+    it('B76 ticks, pauses and thefts take no further statements, and a refusal writes nothing', async () => {
       const expected = ROUND_TRIPS[target.name as keyof typeof ROUND_TRIPS];
       const [key, unknown] = [newKey(), newKey()];
       const tick = Date.now() - TTL;

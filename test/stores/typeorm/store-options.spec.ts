@@ -102,7 +102,7 @@ for (const target of targetsAmong('postgres'))
       expect(statements).toHaveLength(1);
     });
 
-    it('B85 only releases skip the disk, and only where forgetting them costs little', async () => {
+    it('B85 only releases do not wait for the disk, and only if a forgotten release would cost little', async () => {
       await application.query('CREATE TABLE seen (place serial, waits text)');
       await application.query(
         `CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS
@@ -111,7 +111,7 @@ for (const target of targetsAmong('postgres'))
       await application.query(
         'CREATE TRIGGER seeing BEFORE INSERT OR UPDATE ON locks FOR EACH ROW EXECUTE FUNCTION see()',
       );
-      /** Returns how each commit of the operation waits for the disk. */
+      /** Returns for each commit of the operation whether it waits for the disk. */
       const wait = async (operation: () => Promise<boolean>, line?: string) => {
         if (line !== undefined) await application.query('UPDATE locks SET waiting = $1', [[line]]);
         await application.query('TRUNCATE seen');
@@ -166,14 +166,15 @@ for (const target of targetsAmong('postgres'))
       );
     });
 
-    it('B85 a crash may forget a release, which costs the rest of the ttl, and never a grant', async () => {
+    it('B85 after a crash, a release may be forgotten, which costs the rest of the ttl, but a grant never is', async () => {
       const withoutTypes: string = '../../servers/postgres.mjs';
       const server = await (await import(withoutTypes)).start();
       let own: DataSource | undefined;
       try {
         const connect = () => new DataSource({ type: 'postgres', url: server.url }).initialize();
         own = await connect();
-        // The server would otherwise write its log before the crash.
+        // With the usual delay, the server could write its log before the crash, and the test
+        // would show nothing.
         await own.query(`ALTER SYSTEM SET wal_writer_delay = '10s'`);
         await own.query('SELECT pg_reload_conf()');
         const storeOn = (dataSource: DataSource) => new TypeOrmLockStore(dataSource, { asyncRelease: true });

@@ -15,7 +15,7 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
     const type = name as keyof typeof PAIRS;
     let pair: Awaited<ReturnType<(typeof PAIRS)[typeof type]>>;
     let observed: Awaited<ReturnType<typeof switchOver>>;
-    /** The address of the session locks in this process. */
+    /** The address at which the session locks of this process reach the current writer. */
     let address: Address;
     const opened: { locks: LockService; dataSource: DataSource }[] = [];
 
@@ -44,7 +44,7 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
       await pair?.stop();
     });
 
-    it('R1 a session lock of the old writer is lost, and a waiter gets it from the new writer', async () => {
+    it('R1 a session lock on the old writer is lost, and a waiter gets the key on the new writer', async () => {
       const [holder, waiter] = [await sessionLocks(), await sessionLocks()];
       const lock = await holder.acquire('session');
       const lost = once(holder.events, 'lost');
@@ -65,8 +65,8 @@ for (const { name } of targetsAmong('postgres', 'mariadb', 'mysql'))
     it('R1 a connection is closed at its first error, waits go on, and keys are granted again', () => {
       expect(observed).toMatchObject({ mostRefusedOfOne: 1, rejectedWaits: [], exitCodes: [0, 0, 0] });
       expect(observed.refused).toBeGreaterThan(0);
-      // Each instance was granted a key within the ttl plus 5 s of the move; otherwise nothing
-      // would have been observed.
+      // Each instance got a key within the ttl plus 5 s after the switchover. Otherwise the
+      // test would have observed nothing.
       expect(observed.granted).toBeGreaterThan(3);
     });
 

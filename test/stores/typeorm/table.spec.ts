@@ -54,7 +54,7 @@ for (const target of sqlTargets()) {
     const inStatements =
       'taken added changed mine guarded lease renewed slice unused purged locked lazily t l won answer unlocked excluded waiting';
     it.each(inStatements.split(' '))(
-      'B11 the table may have the name of an alias in the statements: %s',
+      'B11 the lock table may have a name that the statements use as an alias: %s',
       async (table) => {
         const named = store({ table });
         await named.prepare();
@@ -79,7 +79,7 @@ for (const target of sqlTargets()) {
       },
     );
 
-    it('B11 with autoCreate off a missing table is an error that names the ways to create it', async () => {
+    it('B11 with autoCreate: false, the start fails without a table, and the error names the ways to create it', async () => {
       const start = store({ table: 'missing', autoCreate: false }).prepare();
       await expect(start).rejects.toMatchObject({
         name: 'LockStoreError',
@@ -88,7 +88,7 @@ for (const target of sqlTargets()) {
       expect(await columnsOf('missing')).toBeUndefined();
     });
 
-    it('B11 the printed statement creates the table', async () => {
+    it('B11 the statement that ddl() returns creates the table', async () => {
       await application.query(
         TypeOrmLockStore.ddl(application.options.type as 'postgres', { table: 'printed' }),
       );
@@ -97,7 +97,7 @@ for (const target of sqlTargets()) {
       expect(tokenOf(await printed.acquire('k', 'o', 60_000))).toBeGreaterThan(0);
     });
 
-    it('B11 a table without some columns is refused, and the error names them', async () => {
+    it('B11 a table that lacks some columns is refused, and the error names the columns', async () => {
       await application.query(
         TypeOrmLockStore.ddl(application.options.type as 'postgres', { table: 'older' })
           .replace(/\n *tick_ms [a-z]+,/, '')
@@ -149,7 +149,7 @@ for (const target of sqlTargets()) {
     }
 
     if (target.name === 'postgres')
-      it('B11 a table from before wake-ups is refused for its missing column, also with wakeUps: false', async () => {
+      it('B11 a table that an early version created without the column of wake-ups is refused, even with wakeUps: false', async () => {
         const ddl = TypeOrmLockStore.ddl('postgres', { table: 'uncalled' });
         await application.query(ddl.replace(/,\n *waiting [^\n]*/, ''));
         for (const wakeUps of [true, false])

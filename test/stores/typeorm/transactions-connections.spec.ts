@@ -37,7 +37,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       );
     };
 
-    it('B91 a pool of one connection is enough, and gets it back', async () => {
+    it('B91 a transaction needs only one connection, and returns it to the pool', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       await service.run(key, async (lock) => {
         await lock.transaction((manager: EntityManager) => writers.write(manager, key));
@@ -61,7 +61,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         await service.run(key, async (lock) => {
           const before = await session();
           const refused = lock.transaction(async (manager: EntityManager) => {
-            // a demoted server behaves like this
+            // The server refuses the write, as a server that has become a replica does.
             await manager.query('SET TRANSACTION READ ONLY');
             await writers.write(manager, key);
           });
@@ -73,7 +73,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         await service[INTERNALS].close();
       });
 
-    it('B91 with a single connection, work that needs a second one fails in time', async () => {
+    it('B91 with a pool of one connection, work that needs a second connection fails at the time limit', async () => {
       const { application, service } = await opened({ poolSize: 1 });
       const other = await service.acquire(newKey());
       const lock = await service.acquire(key);
@@ -130,7 +130,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
       const proxy = await TcpProxy.open(writers.fixture.target.options as { host: string; port: number });
       const { application, service } = await opened({ host: '127.0.0.1', port: proxy.port, poolSize: 1 });
       const lock = await service.acquire(key);
-      // On these servers the text COMMIT occurs first in READ COMMITTED.
+      // These servers send READ COMMITTED first, which also contains the text COMMIT.
       const setsLevel = target.name === 'postgres' || target.name === 'mariadb';
       proxy.cutAfter('COMMIT', setsLevel ? 2 : 1);
       await expect(
@@ -140,7 +140,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         message: expect.stringContaining('Could not commit a transaction'),
         transient: true,
       });
-      expect(await writers.written(key)).toBe(1); // The server had carried out the commit.
+      // The server had carried out the commit, although its answer was lost.
+      expect(await writers.written(key)).toBe(1);
       expect(await lock.release()).toBe(true);
       await service[INTERNALS].close();
       await application.destroy();
@@ -148,8 +149,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
     });
 
     if (target.name === 'postgres' || target.name === 'mysql')
-      // MariaDB and MySQL 5.6 use the same driver.
-      it('B91 a connection that is silent at the commit fails after the limit', async () => {
+      // MariaDB and MySQL 5.6 are left out, because their stores use the same driver as MySQL.
+      it('B91 a commit that gets no answer fails after the time limit', async () => {
         const proxy = await TcpProxy.open(writers.fixture.target.options as { host: string; port: number });
         const { application, service } = await opened({ host: '127.0.0.1', port: proxy.port, poolSize: 1 });
         const lock = await service.acquire(key, { ttl: '5m' });
@@ -164,8 +165,8 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         });
         await expect(silent).rejects.toMatchObject({
           name: 'LockStoreError',
-          // PostgreSQL ends a session that stays idle in a guarded transaction at about the
-          // same time.
+          // The connection may break instead, because PostgreSQL ends an idle guarded
+          // transaction at about the same time.
           message: expect.stringMatching(/Could not commit a transaction.*(gave no answer|connection broke)/),
           transient: true,
         });

@@ -12,8 +12,8 @@ export const TTL = 60_000;
 export type Level = 'READ UNCOMMITTED' | 'READ COMMITTED' | 'REPEATABLE READ' | 'SERIALIZABLE';
 
 /**
- * The isolation levels at which a guard works in a transaction of the application. MySQL 5
- * tests two of them, since a contender waits two seconds there.
+ * The isolation levels at which the tests use a guard in a transaction of the application.
+ * MySQL 5 has only two of them here, because each contender waits two seconds.
  */
 export const ALLOWED: Record<SqlStore, Level[]> = {
   postgres: ['READ UNCOMMITTED', 'READ COMMITTED'],
@@ -23,18 +23,18 @@ export const ALLOWED: Record<SqlStore, Level[]> = {
   sqlite: ['SERIALIZABLE'],
 };
 
-/** SQLite's own driver has no asynchronous transactions. */
+/** SQLite is left out, because its own driver has no asynchronous transactions. */
 export const transactionClientsOf = ({ name }: { name: SqlStore }): readonly ClientName[] =>
   name === 'sqlite' ? ['TypeORM'] : CLIENTS;
 
-/** A connection of pg or mysql2. */
+/** The members of a connection of pg or mysql2 that the tests use. */
 interface DriverConnection {
   query(sql: string, done: (error: Error | null) => void): void;
 }
 
 /**
- * An application that writes under locks, and a thief, which for the database is another
- * process.
+ * An application that writes under locks, and a thief, which appears to the database as
+ * another process.
  */
 export class Writers {
   private constructor(
@@ -43,7 +43,7 @@ export class Writers {
     readonly store: SqlLockStore<any>,
     readonly service: LockService,
     readonly thief: SqlLockStore<any>,
-    /** The thief's LockService, which can wait. */
+    /** A LockService on the thief's store, whose calls can wait. */
     readonly contender: LockService,
     readonly thiefs: DataSource,
     private readonly client: ClientName,
@@ -78,7 +78,7 @@ export class Writers {
   }
 
   /**
-   * Runs a transaction of the application. Without TypeORM, `work` gets the connection of the
+   * Runs a transaction of the application. Without TypeORM, `work` gets a connection of the
    * driver.
    */
   async transaction<T>(work: (transaction: any) => Promise<T>, level?: Level): Promise<T> {
@@ -87,7 +87,7 @@ export class Writers {
     return level ? this.application.transaction(level, run) : this.application.transaction(run);
   }
 
-  /** Makes the commit of a transaction fail once. */
+  /** Makes the next commit of this transaction fail. */
   failCommit(transaction: any, error: Error): void {
     const runner = transaction.queryRunner;
     if (runner) {
@@ -114,7 +114,7 @@ export class Writers {
     });
   }
 
-  /** Counts the rows of this name that the thief sees, which are the committed ones. */
+  /** Counts the rows of this name that the thief sees. These are the committed rows. */
   async written(name: string): Promise<number> {
     const [{ n }] = await this.thiefs.query(`SELECT count(*) AS n FROM writes WHERE name = '${name}'`);
     return Number(n);

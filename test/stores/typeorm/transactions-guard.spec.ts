@@ -12,7 +12,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
       const transaction = <T>(work: (context: any) => Promise<T>): Promise<T> =>
         writers.transaction(work, level);
-      /** A transaction that writes, and rolls back when the guard refuses. */
+      /** Runs a transaction that writes, and rolls back if the guard refuses the lock. */
       const guarded = (key: string, token: number, meanwhile: () => Promise<void>, owner = 'holder') =>
         transaction(async (context) => {
           await meanwhile();
@@ -27,7 +27,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.store.release(key, 'holder')).toBe(true);
       });
 
-      it('B91 the transaction commits after a renewal since its beginning', async () => {
+      it('B91 the transaction commits even if the lock has been renewed since the transaction began', async () => {
         const { key, token } = await writers.hold();
         await guarded(key, token, async () => {
           expect(await writers.store.renew(key, 'holder', TTL)).toBe(true);
@@ -35,7 +35,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(key)).toBe(1);
       });
 
-      it('B91 the guard refuses a lock that another process took, and a commit without it succeeds', async () => {
+      it('B91 the guard refuses a lock that another process has taken, and without the guard the commit succeeds', async () => {
         const { key, token } = await writers.hold();
         await expect(guarded(key, token, () => writers.steal(key))).rejects.toThrow('refused');
         expect(await writers.written(key)).toBe(0);
@@ -66,33 +66,31 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(key)).toBe(0);
       });
 
-      it.each(['commit', 'roll back'])(
-        'B91 the guard keeps a contender waiting until the %s',
-        async (end) => {
-          const { key, token } = await writers.hold(300);
-          let stealing: Promise<number> | undefined;
-          const ended = transaction(async (context) => {
-            await writers.write(context, key);
-            expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
-            await writers.expiry(key);
-            expect(await writers.contender.tryAcquire(key)).toBeNull();
-            stealing = writers.contender.acquire(key, { wait: '20s' }).then(() => writers.written(key));
-            // The contender attempts to acquire meanwhile.
-            await new Promise((resolve) => setTimeout(resolve, 100));
-            if (end === 'roll back') throw new Error('rolled back');
-          });
-          if (end === 'commit') await ended;
-          else await expect(ended).rejects.toThrow('rolled back');
-          expect(await stealing).toBe(end === 'commit' ? 1 : 0);
-        },
-      );
+      it.each(['commit', 'roll back'])('B91 the guard makes a contender wait until the %s', async (end) => {
+        const { key, token } = await writers.hold(300);
+        let stealing: Promise<number> | undefined;
+        const ended = transaction(async (context) => {
+          await writers.write(context, key);
+          expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
+          await writers.expiry(key);
+          expect(await writers.contender.tryAcquire(key)).toBeNull();
+          stealing = writers.contender.acquire(key, { wait: '20s' }).then(() => writers.written(key));
+          // Gives the contender time for its attempts, while the transaction is still open.
+          await new Promise((resolve) => setTimeout(resolve, 100));
+          if (end === 'roll back') throw new Error('rolled back');
+        });
+        if (end === 'commit') await ended;
+        else await expect(ended).rejects.toThrow('rolled back');
+        expect(await stealing).toBe(end === 'commit' ? 1 : 0);
+      });
 
-      it('B91 the guard delays no other lock, and not its own lock after its transaction', async () => {
+      it('B91 the guard delays only its own lock, and only until its transaction ends', async () => {
         const { key, token } = await writers.hold();
         const other = await writers.hold();
         await transaction(async (context) => {
           expect(await writers.store.guard(context, key, 'holder', token)).toBe(true);
-          if (target.name === 'sqlite') return; // SQLite locks files, not rows.
+          // SQLite is left out from here on, because it locks whole files instead of rows.
+          if (target.name === 'sqlite') return;
           expect(await writers.store.renew(other.key, 'holder', TTL)).toBe(true);
           expect((await writers.store.renewMany([{ ...other, owner: 'holder', ttl: TTL }]))[0]).toBe(
             'renewed',
@@ -101,7 +99,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.store.renew(key, 'holder', TTL)).toBe(true);
       });
 
-      // SQLite has one connection, and so one transaction.
+      // SQLite is left out, because it has one connection and so only one transaction at a
+      // time.
       if (target.name === 'sqlite') return;
 
       it('B91 two guarded transactions of one holder do not wait for each other', async () => {
@@ -114,7 +113,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         });
       });
 
-      it('B91 a guard that waits for a locked row judges the lease at the end of its wait', async () => {
+      it('B91 a guard that waits for a locked row checks the lease when its wait has ended', async () => {
         const { key, token } = await writers.hold(400);
         const blocker = writers.application.createQueryRunner();
         await blocker.startTransaction();
@@ -131,8 +130,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
   );
 
 /**
- * All isolation levels with TypeORM, and one with the driver. SQLite's own driver has
- * synchronous transactions only.
+ * Returns every isolation level with TypeORM, and one level with the driver. SQLite has no
+ * level with its driver, whose transactions are synchronous.
  */
 function clientsAndLevels(store: keyof typeof ALLOWED): [ClientName, Level][] {
   const all = ALLOWED[store].map((level): [ClientName, Level] => ['TypeORM', level]);

@@ -7,7 +7,7 @@ import { Writers } from './transactions-fixture.js';
 type Rewrite = (sql: string) => string;
 type Symptom = 'overtaken' | 'changed by hand' | 'believes a lease that has expired';
 
-/** A change of the guard's statement, and the symptom that it has. */
+/** A wrong change of the guard's statement, and the symptom by which the tests find it. */
 interface PlantedBug {
   name: string;
   from: RegExp;
@@ -75,7 +75,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     });
     afterAll(() => writers.dispose());
 
-    /** Whether a contender gets the key between the guard and the commit. */
+    /** Tells whether a contender gets the key between the guard and the commit. */
     async function isOvertaken(): Promise<boolean> {
       const { key, token } = await writers.hold(300);
       return writers.application.transaction(level, async (manager) => {
@@ -86,8 +86,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     }
 
     /**
-     * Whether a plain UPDATE can free the key between the guard and the commit. The store's
-     * own statements would request the row lock first.
+     * Tells whether a plain UPDATE can free the key between the guard and the commit. The
+     * statements of the store would not do so, because they lock the row first.
      */
     async function isChangedByHand(): Promise<boolean> {
       if (target.name !== 'postgres') return false;
@@ -101,7 +101,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         return change.then(
           () => true,
           (error: { code?: unknown }) => {
-            // The wait for the row reached its limit.
+            // The UPDATE has waited for the locked row until its time limit.
             if (error.code === '55P03') return false;
             throw error;
           },
@@ -110,8 +110,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     }
 
     /**
-     * Whether the guard accepts a lease that expired after the transaction began, while no
-     * other process took the key.
+     * Tells whether the guard accepts a lease that has expired since the transaction began,
+     * while the key is free for other processes.
      */
     async function believesTooLong(): Promise<boolean> {
       const { key, token } = await writers.hold(300);
@@ -145,7 +145,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     });
   });
 
-/** Rewrites the statements that the application's transactions send. */
+/** Replaces the statements that the application's transactions send. */
 function rewriteStatements(dataSource: DataSource, rewrite: Rewrite): void {
   const { databaseConnection } = dataSource.driver as any;
   if (databaseConnection) {

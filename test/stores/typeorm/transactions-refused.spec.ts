@@ -13,8 +13,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
     const inTransaction = <T>(level: Level, work: (manager: EntityManager) => Promise<T>): Promise<T> =>
       writers.application.transaction(level, work);
     /**
-     * Runs a guard in a transaction that has read before its lock was renewed, and returns its
-     * answer.
+     * Runs a guard in a transaction that has read before a renewal of its lock, and returns
+     * the result of the guard.
      */
     const guardAfterRenewal = async (level: Level, prepare?: (manager: EntityManager) => Promise<void>) => {
       const { key, token } = await writers.hold();
@@ -84,7 +84,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
 
     if (target.name === 'mariadb')
       it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
-        'B91 a guard at %s fails after a renewal if the server checks snapshots, and names lock.transaction()',
+        'B91 a guard at %s fails after a renewal if the server checks snapshots, and the error names lock.transaction()',
         async (level) => {
           const snapshots = (on: boolean) => async (manager: EntityManager) => {
             await manager.query(`SET SESSION innodb_snapshot_isolation = ${on ? 'ON' : 'OFF'}`);

@@ -10,7 +10,7 @@ for (const target of targetsAmong('sqlite'))
   describe('lock.transaction on SQLite, where the application has a single connection', () => {
     let writers: Writers;
     let key: string;
-    /** A connection like that of another process. */
+    /** A connection to the same file, as another process would have it. */
     let other: any;
     beforeAll(async () => {
       writers = await Writers.open(target);
@@ -27,7 +27,7 @@ for (const target of targetsAmong('sqlite'))
     it('B91 the work may read before it writes, unlike in a plain transaction', async () => {
       const overtaken = writers.application.transaction(async (manager) => {
         await manager.query('SELECT count(*) FROM writes');
-        await writers.hold(); // A renewal of any lock would write likewise.
+        await writers.hold(); // Acquiring any lock writes to the file, as a renewal would do.
         await writers.write(manager, key);
       });
       await expect(overtaken).rejects.toMatchObject({ code: 'SQLITE_BUSY_SNAPSHOT' });
@@ -76,7 +76,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await writers.written(key)).toBe(4);
     });
 
-    it('B91 a transaction waits for an earlier one of the application, and names it when it gives up', async () => {
+    it('B91 a transaction waits for an earlier transaction of the application, and its error names that transaction when it gives up', async () => {
       const lock = await writers.service.acquire(key, { ttl: '30s' });
       await writers.application.transaction(async () => {
         await expect(lock.transaction(async () => {})).rejects.toMatchObject({
@@ -93,7 +93,7 @@ for (const target of targetsAmong('sqlite'))
       await lock.release();
     });
 
-    it('B91 a rollback includes transactions that other code has begun inside', async () => {
+    it('B91 a rollback also undoes the transactions that other code has begun inside the transaction', async () => {
       for (const failing of [false, true]) {
         const lock = await writers.service.acquire(key);
         let inner: Promise<unknown> | undefined;
@@ -106,7 +106,7 @@ for (const target of targetsAmong('sqlite'))
               return writers.write(another, key).then(() => end);
             })
             .catch((error: unknown) => error);
-          await sleep(20); // The inner transaction has begun, as a savepoint.
+          await sleep(20); // By now, the inner transaction has begun as a savepoint.
           if (failing) throw new Error('out of stock');
         });
         await expect(outer).rejects.toThrow(
@@ -128,14 +128,15 @@ for (const target of targetsAmong('sqlite'))
         return connection().pragma('busy_timeout', { simple: true });
       });
       other.exec('BEGIN IMMEDIATE');
-      await sleep(200); // The own wait of better-sqlite3 would block the event loop for 5 s.
+      // If better-sqlite3 waited itself, it would block the event loop for 5 s.
+      await sleep(200);
       other.exec('COMMIT');
       expect(await working).toBe(timeout);
       expect(await writers.written(key)).toBe(1);
       await lock.release();
     });
 
-    it('B26 another writer that never ends is named in a transient error', async () => {
+    it('B26 a transaction fails with a transient error that names the other writer if that writer never ends', async () => {
       const lock = await writers.service.acquire(key, { ttl: '30s' });
       const original = writers.store.renew.bind(writers.store);
       writers.store.renew = async (...lease) => {

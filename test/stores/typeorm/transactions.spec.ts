@@ -65,10 +65,11 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       await lock.release();
     });
 
-    // On SQLite, no other process can take the lock away during a write.
+    // SQLite is left out, because no other process can take a lock away while a transaction
+    // writes to the file.
     if (target.name === 'sqlite') return;
 
-    it('B91 a holder that lost its lock never commits, but would do so without the guard', async () => {
+    it('B91 a holder that has lost its lock never commits, but would commit without the guard', async () => {
       const lock = await writers.service.acquire(key);
       const late = lock.transaction(async (context: any) => {
         await writers.write(context, key);
@@ -86,7 +87,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect(await writers.written(key)).toBe(1);
     });
 
-    it('B91 five transactions of one application run beside each other', async () => {
+    it('B91 five transactions of one application run at the same time', async () => {
       const keys = Array.from({ length: 5 }, () => newKey());
       await Promise.all(
         keys.map((one) =>

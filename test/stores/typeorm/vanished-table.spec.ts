@@ -42,7 +42,7 @@ for (const target of sqlTargets())
       return (await application.query(names)).map(({ name }: { name: string }) => name);
     };
     /**
-     * Retries until the key is granted, and returns the time of the grant on the monotonic
+     * Retries until the key is granted, and returns the moment of the grant on the monotonic
      * clock.
      */
     const granted = async (store: TypeOrmLockStore, key: string, ttl: number): Promise<number> => {
@@ -53,7 +53,7 @@ for (const target of sqlTargets())
       }
     };
 
-    it('R4 the table is created again, and no process grants a key before the longest ttl has passed', async () => {
+    it('R4 the table is created again, and no key is granted before the longest ttl has passed', async () => {
       const [first, second] = [await open(application), await open(other)];
       const warnings: string[] = [];
       second.onWarning((topic, message) => warnings.push(`${topic}: ${message}`));
@@ -103,7 +103,7 @@ for (const target of sqlTargets())
       expect(await by(second)).toBeGreaterThan(40_000);
     });
 
-    it('R4 neither a repeated attempt nor a pause shortens the wait', async () => {
+    it('R4 neither a repeated attempt nor a theft nor a pause shortens the wait after the table was created again', async () => {
       const store = await open(application);
       const key = newKey();
       tokenOf(await store.acquire(key, 'one', LONG));
@@ -115,7 +115,7 @@ for (const target of sqlTargets())
       expect(await store.acquire(key, 'one', LONG)).toMatchObject({ acquired: false, reason: 'held' });
     });
 
-    it('R4 many callers of several processes create one table, and no key is granted', async () => {
+    it('R4 many callers of several processes create a single table, and none of them gets a key', async () => {
       const dataSources = await Promise.all(Array.from({ length: 4 }, () => fixture.dataSource()));
       const stores = await Promise.all(dataSources.map((dataSource) => open(dataSource)));
       const key = newKey();
@@ -135,7 +135,7 @@ for (const target of sqlTargets())
       await Promise.all(dataSources.map((dataSource) => dataSource.destroy()));
     });
 
-    it('R4 without autoCreate the error names the migration, whose table waits as long', async () => {
+    it('R4 without autoCreate the error names the migration, and its table grants no key before the longest ttl has passed', async () => {
       await open(application);
       const store = await open(application, { autoCreate: false });
       const key = newKey();
@@ -152,7 +152,7 @@ for (const target of sqlTargets())
       expect(await store.renew(key, 'one', LONG)).toBe(false);
     });
 
-    it('B88 a holder of a module loses its lock at its next renewal, and its ttl becomes the wait', async () => {
+    it('B88 if the table disappears, a holder loses its lock at its next renewal, and no key is granted before its ttl has passed', async () => {
       const make = (dataSource: DataSource, ttl: '40s' | '2s') =>
         new LockService({
           options: { ttl },

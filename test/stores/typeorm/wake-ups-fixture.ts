@@ -6,21 +6,22 @@ import { Fixture, setIsolation, storeOver, type ClientName, type ISOLATION_LEVEL
 
 export const TTL = 60_000;
 /**
- * The last notification to all processes: after it, every earlier notification has arrived.
+ * The text of a last notification to all processes. A process that has received it has
+ * received all earlier notifications.
  */
 const MARK = 'everything before this has arrived';
 
 /**
- * One waiting process: a store with a DataSource of its own, and the notifications that it
- * gets.
+ * A waiting process: a store with a DataSource of its own, and the notifications that the
+ * store receives.
  */
 export class Waiter {
   /**
-   * The keys it was notified of, without the awaited ones; `undefined` stands for a
-   * notification to poll all keys.
+   * The keys of the notifications that no test has awaited yet. `undefined` is a notification
+   * to poll all keys.
    */
   readonly calls: (string | undefined)[] = [];
-  /** The keys for which no waiter is left here. */
+  /** The keys for which this process has no waiter left. */
   readonly unwanted = new Set<string>();
   listening = false;
   private readonly heard = new EventEmitter();
@@ -42,8 +43,7 @@ export class Waiter {
   }
 
   /**
-   * Releases the key, and forgets the notification that the store itself sends to its own
-   * waiters.
+   * Releases the key, and forgets the notification that the store sends to its own waiters.
    */
   async release(key: string, waiting = false): Promise<boolean> {
     const released = await this.store.release(key, this.owner, { waiting });
@@ -51,7 +51,10 @@ export class Waiter {
     return released;
   }
 
-  /** Polls a held key until the process listens and is queued. */
+  /**
+   * Polls a held key until the process listens for notifications and is in the queue of the
+   * key.
+   */
   async queue(key: string) {
     for (;;) {
       const answer = await this.acquire(key);
@@ -62,20 +65,20 @@ export class Waiter {
     }
   }
 
-  /** Awaits a notification of the key, and forgets it. */
+  /** Waits for a notification of the key, and forgets it. */
   async called(key: string | undefined): Promise<void> {
     while (!this.calls.includes(key)) await once(this.heard, 'call');
     this.calls.splice(this.calls.indexOf(key), 1);
   }
 }
 
-/** A PostgreSQL database with waiting processes. */
+/** A PostgreSQL database that several processes use for waiting. */
 export class WakeUps {
   private readonly stores: SqlLockStore[] = [];
 
   private constructor(
     readonly fixture: Fixture,
-    /** Runs the statements of the specs themselves. */
+    /** The connection that sends the specs' own statements. */
     readonly admin: DataSource,
     readonly table: string,
     private readonly options: SqlStoreOptions,
@@ -104,7 +107,7 @@ export class WakeUps {
     return new Waiter(store, owner, dataSource);
   }
 
-  /** The processes in the queue of a key. */
+  /** Returns the processes in the queue of a key, by their channels. */
   async line(key: string): Promise<string[]> {
     const rows: { waiting: string[] | null }[] = await this.admin.query(
       `SELECT waiting FROM ${this.table} WHERE key = $1`,
@@ -116,7 +119,7 @@ export class WakeUps {
     return waiting;
   }
 
-  /** Changes with each write of the key's row. */
+  /** Returns a version of the key's row, which changes with each write. */
   async version(key: string): Promise<string> {
     const rows: { version: string }[] = await this.admin.query(
       `SELECT xmin || ' ' || ctid AS version FROM ${this.table} WHERE key = $1`,
@@ -125,7 +128,7 @@ export class WakeUps {
     return String(rows[0]?.version);
   }
 
-  /** Returns those of the keys in whose queue the process is. */
+  /** Returns those of these keys in whose queue the process with this channel is. */
   async queuedFor(keys: string[], channel: string): Promise<string[]> {
     const rows: { key: string }[] = await this.admin.query(
       `SELECT key FROM ${this.table} WHERE key = ANY ($1) AND $2 = ANY (waiting)`,
@@ -134,7 +137,7 @@ export class WakeUps {
     return rows.map(({ key }) => key);
   }
 
-  /** The sessions that listen. */
+  /** Returns the sessions that listen for notifications. */
   async listeners(): Promise<{ pid: number; channel: string }[]> {
     const rows: { pid: number; query: string }[] = await this.admin.query(
       `SELECT pid, query FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%LISTEN "%' AND pid <> pg_backend_pid()`,
@@ -142,7 +145,7 @@ export class WakeUps {
     return rows.map(({ pid, query }) => ({ pid, channel: /"(.*)"/.exec(query)?.[1] ?? '' }));
   }
 
-  /** Waits until every notification that was sent has arrived. */
+  /** Waits until these waiters have received every notification that was sent. */
   async delivered(...waiters: Waiter[]): Promise<void> {
     for (const { channel } of await this.listeners())
       await this.admin.query('SELECT pg_notify($1, $2)', [channel, MARK]);

@@ -12,13 +12,13 @@ import { CLIENTS, poolOf, storeOver, targetsAmong } from './fixture.js';
 import { TTL, WakeUps, Waiter } from './wake-ups-fixture.js';
 
 /**
- * The store waits longer than this for a silent server, so a close within this time has not
- * waited for it.
+ * The limit of a close, in milliseconds. The store would wait longer for a silent server, so a
+ * faster close has not waited.
  */
 const AT_ONCE = 8_000;
 
-// Jest fails a test with an unhandled rejection or an unhandled error event. Those of dead
-// connections would show here.
+// If a dead connection reported an error after its test, Jest would fail the test: it finds
+// promises that reject without a handler.
 for (const target of targetsAmong('postgres'))
   describe.each(CLIENTS)('the listening connection of a process, over %s', (client) => {
     let database: WakeUps;
@@ -42,7 +42,10 @@ for (const target of targetsAmong('postgres'))
       await locks[INTERNALS].start();
       return { application, locks };
     };
-    /** The first connection through the proxy is that of the pool, the second listens. */
+    /**
+     * Opens a proxy. Its first connection belongs to the pool, and the second listens for
+     * notifications.
+     */
     const proxied = async () => {
       const proxy = await TcpProxy.open(database.fixture.target.options as { host: string; port: number });
       return { proxy, there: { host: '127.0.0.1', port: proxy.port } };
@@ -52,7 +55,7 @@ for (const target of targetsAmong('postgres'))
       tokenOf(await a.acquire(key));
       return key;
     };
-    /** Resolves when a process is in the queue of the key. */
+    /** Resolves when a process is in the queue of the key, and returns its channel. */
     const inLine = async (key: string): Promise<string> => {
       for (;;) {
         const [channel] = await database.line(key);
@@ -67,7 +70,7 @@ for (const target of targetsAmong('postgres'))
       return Number(count);
     };
 
-    it('B16 the store opens the connection for the first waiter, and uses it for all keys', async () => {
+    it('B16 the store opens the listening connection for its first waiter, and uses it for all keys', async () => {
       const key = await held();
       const { waiter, store } = await opened();
       expect((await store.acquire(key, 'once', TTL)).acquired).toBe(false);
@@ -84,7 +87,7 @@ for (const target of targetsAmong('postgres'))
       await store.close();
     });
 
-    it("B77 the connection is not in the application's pool, whose only connection may be in use", async () => {
+    it("B77 the listening connection does not come from the application's pool, whose only connection may be in use", async () => {
       const { application, store, waiter } = await opened();
       const key = await held();
       await waiter.queue(key);
@@ -106,7 +109,8 @@ for (const target of targetsAmong('postgres'))
       const [before] = await database.listeners();
       await terminate(before?.pid);
       await waiter.called(undefined);
-      expect(await a.release(key)).toBe(true); // No process receives this notification.
+      // No process receives the notification of this release.
+      expect(await a.release(key)).toBe(true);
       tokenOf(await waiter.acquire(key));
       const other = await held();
       await waiter.queue(other);
@@ -141,7 +145,7 @@ for (const target of targetsAmong('postgres'))
       await proxy.close();
     });
 
-    it('B17 the safety poll gets the lock when the connection is dead without an error', async () => {
+    it('B17 a waiter gets the lock with its safety poll when the listening connection is dead without an error', async () => {
       const { proxy, there } = await proxied();
       const { locks } = await service(there);
       const key = await held();
@@ -150,9 +154,11 @@ for (const target of targetsAmong('postgres'))
       expect(proxy.accepted).toBe(2);
       proxy.blackHole(2);
       expect(await a.release(key)).toBe(true);
-      expect(await database.line(key)).toEqual([]); // The process was notified.
+      // The queue is empty, because the process was notified.
+      expect(await database.line(key)).toEqual([]);
       await (await waiting).release();
-      await locks[INTERNALS].close(); // Closing does not wait for a silent server.
+      // Closing the service does not wait for the silent server.
+      await locks[INTERNALS].close();
       await proxy.close();
     });
 
@@ -195,7 +201,7 @@ for (const target of targetsAmong('postgres'))
       AT_ONCE,
     );
 
-    it('B12 closing ends the connection, and an opened store listens on another channel', async () => {
+    it('B12 closing ends the listening connection, and a store that is opened again listens on another channel', async () => {
       const { application, store, waiter } = await opened();
       const key = await held();
       await waiter.queue(key);
@@ -207,12 +213,13 @@ for (const target of targetsAmong('postgres'))
       await waiter.queue(key);
       const [after] = await database.listeners();
       expect(after?.channel).not.toBe(before?.channel);
-      await a.release(key); // The release notifies the closed store first.
+      // The release first notifies the closed store, which is still in the queue.
+      await a.release(key);
       tokenOf(await waiter.acquire(key));
       await store.close();
     });
 
-    it('B12 the connection does not keep an application alive that never closes its store', async () => {
+    it('B12 an application that never closes its store is not kept alive by the listening connection', async () => {
       const key = await held();
       const child = fork(
         'test/processes/waiting-instance.mjs',

@@ -10,8 +10,8 @@ import { targetsAmong } from './fixture.js';
 import { WakeUps } from './wake-ups-fixture.js';
 
 /**
- * The machine's clock without the safety poll (1 s, give or take a quarter), so that a lost
- * notification is never made up for.
+ * Returns a clock like the machine's, but without the safety poll (1 s, give or take a
+ * quarter): a lost notification would never be made up for.
  */
 function withoutSafetyPoll(): Clock {
   const clock = systemClock();
@@ -50,8 +50,8 @@ for (const target of targetsAmong('postgres'))
     };
 
     /**
-     * Callers of each service run sections one after the other, for all of these keys; returns
-     * the number of sections. They begin when this many processes are in each queue.
+     * Lets callers of each service run sections under the locks of all these keys, and returns
+     * the number of sections. They begin when the queue of each key has this many processes.
      */
     const contend = async (
       keys: string[],
@@ -178,7 +178,7 @@ for (const target of targetsAmong('postgres'))
       const [first, second] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'holder');
       const key = newKey();
-      await instance.ask('acquire', { key }); // for 1 s
+      await instance.ask('acquire', { key }); // The child process acquires the key for 1 s.
       const waiting = [first.acquire(key), second.acquire(key)];
       await inLine(key, 2);
       await instance.kill('SIGKILL');

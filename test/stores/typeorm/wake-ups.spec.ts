@@ -33,7 +33,10 @@ for (const target of targetsAmong('postgres')) {
     });
     afterAll(() => database.dispose());
 
-    /** The first waiter holds the key; the others queue one after the other. */
+    /**
+     * Lets the first process acquire a key and the other processes queue for it, one after the
+     * other.
+     */
     const held = async (holder: Waiter, ...waiting: Waiter[]): Promise<string> => {
       const key = newKey();
       tokenOf(await holder.acquire(key));
@@ -41,7 +44,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toHaveLength(waiting.length);
       return key;
     };
-    /** Acquires the key after a notification, and releases it. */
+    /** Waits for a notification, then acquires the key and releases it. */
     const turn = async (waiter: Waiter, key: string, waiting = false): Promise<void> => {
       await waiter.called(key);
       tokenOf(await waiter.acquire(key));
@@ -58,9 +61,10 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.release(key)).toBe(true);
     });
 
-    it('B17 each module that uses the store is notified', async () => {
+    it('B17 each module that uses the store is notified of a release', async () => {
       const [key, told] = [newKey(), [] as (string | undefined)[]];
-      b.store.onReleased((free) => told.push(free) < 0); // This module waits for other keys.
+      // This listener answers that its module does not wait for the key.
+      b.store.onReleased((free) => told.push(free) < 0);
       tokenOf(await a.acquire(key));
       await b.queue(key);
       expect(await a.release(key)).toBe(true);
@@ -82,7 +86,7 @@ for (const target of targetsAmong('postgres')) {
 
     it('B23 processes are notified once each, in the order of their arrival', async () => {
       const key = await held(a, b, c, d);
-      // A process that polls again keeps its place.
+      // Each process polls again, and keeps its place in the queue.
       for (const waiter of [b, c, d, b, c]) await waiter.queue(key);
       expect(await database.line(key)).toHaveLength(3);
       await a.release(key);
@@ -101,7 +105,7 @@ for (const target of targetsAmong('postgres')) {
 
     it('B23 a process that releases the key while it waits goes to the end of the queue', async () => {
       const key = await held(a, b, c);
-      await a.queue(key); // Now it listens, and is in the queue of a key that it holds itself.
+      await a.queue(key); // The process is now in the queue of a key that it holds itself.
       expect(await a.release(key, true)).toBe(true);
       expect(await database.line(key)).toHaveLength(2);
       await turn(b, key, true);
@@ -111,7 +115,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('B15 a process that was notified itself releases and notifies in one statement', async () => {
+    it('B15 a process that has got the lock through a notification releases it and notifies the next process in one statement', async () => {
       const e = await database.waiter('e');
       const key = await held(a, e, b);
       expect(await a.release(key)).toBe(true);
@@ -146,7 +150,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(c, key);
     });
 
-    it('B23 a notified process without waiters notifies the next process', async () => {
+    it('B23 a notified process that has no waiter left notifies the next process', async () => {
       const key = await held(a, b, c, d);
       b.unwanted.add(key);
       c.unwanted.add(key);
@@ -157,14 +161,15 @@ for (const target of targetsAmong('postgres')) {
       expect(await database.line(key)).toEqual([]);
     });
 
-    it('B23 no further process is notified of a key that was granted meanwhile', async () => {
+    it('B23 no further process is notified of a key that has been granted to another process', async () => {
       const e = await database.waiter('e', { poolSize: 1 });
       const key = await held(a, e, c);
       const [channel] = await database.line(key);
       e.unwanted.add(key);
       await database.admin.query('SELECT pg_notify($1, $2)', [channel, key]);
       await e.called(key);
-      // This runs on its only connection, hence after its notifications.
+      // This request uses the only connection of the process, so it runs after the process has
+      // sent its own notifications.
       await e.store.inspect(key);
       await database.delivered(c, e);
       expect(c.calls).toEqual([]);
@@ -172,7 +177,7 @@ for (const target of targetsAmong('postgres')) {
       await e.store.close();
     });
 
-    it('B71 a forced release notifies waiting processes, also by a store that waits itself', async () => {
+    it('B71 a forced release notifies waiting processes, even if one of them forces it', async () => {
       const key = await held(a, b, c);
       expect(await d.store.forceRelease(key)).toBe(true);
       await b.called(key);
@@ -183,7 +188,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await c.store.forceRelease(key)).toBe(false);
     });
 
-    it('B76 waiting processes are not notified of a kept key, and see how long it is kept', async () => {
+    it('B76 waiting processes are not notified of the release of a kept key, and see how long the key is kept', async () => {
       const key = await held(a, b);
       expect(await a.store.release(key, a.owner, { keepFor: TTL })).toBe(true);
       await database.delivered(b);
@@ -191,7 +196,7 @@ for (const target of targetsAmong('postgres')) {
       const answer = await b.queue(key);
       expect(answer.holder?.remaining).toBeGreaterThan(0);
       expect(await database.line(key)).toHaveLength(1);
-      // No process holds the key, and yet it is freed.
+      // The forced release frees a kept key, which has no holder.
       expect(await d.store.forceRelease(key)).toBe(true);
       await turn(b, key);
     });
@@ -205,7 +210,8 @@ for (const target of targetsAmong('postgres')) {
       expect(await a.store.release(key, 'dead')).toBe(false);
       await database.delivered(b);
       expect(b.calls).toEqual([]);
-      tokenOf(await c.acquire(key)); // Another process acquires the key by chance.
+      // Another process acquires the key without having waited for it.
+      tokenOf(await c.acquire(key));
       expect(await a.store.release(key, 'dead')).toBe(false);
       expect(await a.store.renew(key, 'dead', TTL)).toBe(false);
       expect(b.calls).toEqual([]);
@@ -213,9 +219,10 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('B41 processes poll for a key longer than its column, since its stored name differs', async () => {
+    it('B41 processes poll for a key that is longer than its column, since the name of such a key in the table is another', async () => {
       const long = `${newKey()}:${'x'.repeat(300)}`;
-      await b.queue(await held(a)); // The process listens now.
+      // After this wait for another key, the process listens for notifications.
+      await b.queue(await held(a));
       tokenOf(await a.acquire(long));
       for (let asked = 0; asked < 3; asked++) {
         const answer = await b.acquire(long);
@@ -229,7 +236,8 @@ for (const target of targetsAmong('postgres')) {
 
     it('B16 a process that makes a single attempt is not queued', async () => {
       const key = await held(a);
-      await b.queue(await held(a)); // The process listens now.
+      // After this wait for another key, the process listens for notifications.
+      await b.queue(await held(a));
       const answer = await b.store.acquire(key, 'once', TTL);
       expect(answer).toMatchObject({ acquired: false, reason: 'held' });
       expect(answer).not.toHaveProperty('queued');
@@ -246,7 +254,7 @@ for (const target of targetsAmong('postgres')) {
       expect(await b.acquire(key)).toEqual({ acquired: false, reason: 'paused' });
     });
 
-    it('B23 queued processes keep their places over a release to a waiter and a theft', async () => {
+    it('B23 queued processes keep their places after a release to a waiter and after a theft', async () => {
       const key = await held(a, b);
       tokenOf(await a.store.releaseToWaiter(key, a.owner, { owner: 'heir', ttl: TTL }));
       while (!(await c.store.acquire(key, c.owner, TTL, { stealAfter: 1 })).acquired);
@@ -289,14 +297,14 @@ for (const target of targetsAmong('postgres')) {
       tokenOf(await often.acquire(key));
     });
 
-    it('B27 a repeated release notifies after the answer to the first one was lost', async () => {
+    it('B27 a repeated release notifies the next process even if the answer to the first release was lost', async () => {
       const proxy = await TcpProxy.open(database.fixture.target.options as { host: string; port: number });
       const cut = await database.waiter(`cut-${newKey()}`, { host: '127.0.0.1', port: proxy.port });
       const key = await held(cut, cut);
       proxy.cutAfter(cut.owner);
       await expect(cut.release(key, true)).rejects.toMatchObject({ transient: true });
       cut.calls.length = 0;
-      // The server had carried out the release.
+      // The server had carried out the release, although its answer was lost.
       expect(await cut.store.release(key, cut.owner, { waiting: true })).toBe(false);
       expect(cut.calls).toContain(key);
       await cut.store.close();
@@ -307,7 +315,7 @@ for (const target of targetsAmong('postgres')) {
   describe.each(ISOLATION_LEVELS)('races for a place in the queue, at %s', (level) => {
     let database: WakeUps;
     let waiters: Waiter[];
-    /** The channel that notifies b. */
+    /** The channel on which the process b is notified. */
     let channel: string;
     beforeAll(async () => {
       database = await WakeUps.open(target);
@@ -322,14 +330,15 @@ for (const target of targetsAmong('postgres')) {
     const ROUNDS = level === 'READ COMMITTED' ? 150 : 30;
     const AT_ONCE = 10;
 
-    it(`B17 a queued process is notified of a release that runs at the same time (${ROUNDS * AT_ONCE} times)`, async () => {
+    it(`B17 a process that queues while the key is released is notified of the release (${ROUNDS * AT_ONCE} times)`, async () => {
       const [a, b] = waiters as [Waiter, Waiter];
       const seen = { granted: 0, refused: 0, called: 0 };
       for (let round = 0; round < ROUNDS; round++) {
         const keys = Array.from({ length: AT_ONCE }, newKey);
         for (const key of keys) tokenOf(await a.acquire(key));
         const free = async (key: string, i: number) => {
-          // varies the statement of b that the release meets
+          // Delays the release by a different time in each case, so that it meets different
+          // statements of b.
           for (let n = 0; n < i % 5; n++) await a.store.inspect(key);
           return i % 3 === 0 ? a.store.forceRelease(key) : a.release(key, i % 2 === 0);
         };
@@ -349,12 +358,12 @@ for (const target of targetsAmong('postgres')) {
         expect(await database.queuedFor(keys, channel)).toEqual([]);
         b.calls.length = 0;
       }
-      // Without a notification the test would show nothing.
+      // Some processes were notified; otherwise the test would have shown nothing.
       expect(seen.called).toBeGreaterThan(0);
       expect(seen.granted + seen.refused).toBeGreaterThan(0);
     });
 
-    it(`B17 all processes that keep waiting get the lock, although others leave the queue (${ROUNDS} keys)`, async () => {
+    it(`B17 all processes that keep waiting get the lock, even if other processes stop waiting (${ROUNDS} keys)`, async () => {
       const patience = (i: number, waiter: Waiter) => (i + waiters.indexOf(waiter)) % 7 > 0;
       const getThrough = async (waiter: Waiter, key: string, patient: boolean): Promise<void> => {
         for (;;) {

@@ -13,7 +13,8 @@ for (const target of sqlTargets())
     const connections: any[] = [];
     beforeAll(async () => {
       fixture = await Fixture.open(target);
-      // The driver records the connections that it opens; only SQLite's can be replaced.
+      // This driver records the connections that it opens. TypeORM accepts such a driver only
+      // for SQLite.
       const driver = recordingDriver([], (connection) => connections.push(connection));
       application = await fixture.dataSource(target.name === 'sqlite' ? { driver } : {});
     });
@@ -24,7 +25,7 @@ for (const target of sqlTargets())
     const schema = () => (target.name === 'postgres' ? 'public.' : '');
 
     if (target.name === 'postgres' || target.name === 'sqlite') {
-      it('B78 weak locks have a table of their own beside the durable one', async () => {
+      it('B78 weak locks have a table of their own in addition to the durable table', async () => {
         const [weak, durable] = [store(), store({ weak: false })];
         const key = newKey();
         tokenOf(await weak.acquire(key, 'o', 60_000));
@@ -67,7 +68,7 @@ for (const target of sqlTargets())
         expect(TypeOrmLockStore.ddl('postgres')).not.toContain('UNLOGGED');
       });
 
-      it('B78 the start refuses a table whose logging contradicts the option weak, and names the next step', async () => {
+      it('B78 the start fails if the option weak does not fit the logging of the table, and the error names the next step', async () => {
         const [weak, durable] = [{ table: 'changing' }, { table: 'changing', weak: false }];
         await store(durable).prepare();
         await expect(store(weak).prepare()).rejects.toMatchObject({
@@ -76,7 +77,7 @@ for (const target of sqlTargets())
             /table public\.changing is not UNLOGGED.*option table.*SET UNLOGGED.*option weak/,
           ),
         });
-        // The statement comes from the error.
+        // This is the statement that the error recommends.
         await application.query('ALTER TABLE changing SET UNLOGGED');
         await store(weak).prepare();
         await expect(store(durable).prepare()).rejects.toMatchObject({
@@ -104,7 +105,7 @@ for (const target of sqlTargets())
       });
 
     if (target.name.startsWith('m'))
-      it('B78 weak locks are refused, and the error names the alternatives', async () => {
+      it('B78 the option weak is refused on MySQL and MariaDB, and the error names the alternatives', async () => {
         const refusal = {
           name: 'LockError',
           message: expect.stringMatching(
