@@ -4,8 +4,8 @@ import type { LockOperations } from './lock-operations.js';
 import type { PurgedSlice } from './lock-statements.js';
 
 /**
- * Purges unused keys slice by slice. After each slice it pauses as long as the slice took, so
- * that other sessions can write meanwhile.
+ * Purges unused keys slice by slice. After each slice, it pauses for as long as the slice
+ * took, so that other sessions can write meanwhile.
  */
 export async function purgeKeys(
   operations: LockOperations,
@@ -19,7 +19,7 @@ export async function purgeKeys(
       ({ statements }, run) => statements.purge(run, { prefix, after, olderThan }),
     );
     purged += slice.purged;
-    // keys with the prefix come one after the other
+    // The keys with the prefix are neighbours, so they end at the first key without it.
     if (!slice.last?.startsWith(prefix)) return purged;
     after = slice.last;
     await sleep(performance.now() - startedAt);

@@ -7,9 +7,10 @@ import type { LockOperations } from './lock-operations.js';
 import { unlessCollided } from './store-failure.js';
 
 /**
- * Renews in batches of 500 if the database can skip locked rows, otherwise one by one. The
- * engine never renews more leases at once, but an application may also call the store
- * directly. If a whole batch collided with other sessions, its leases are `unknown`.
+ * Renews leases in batches of 500 if the database can skip locked rows, otherwise one by one.
+ * The engine never renews more than 500 leases at once, but an application may call the store
+ * directly. If a whole batch collides with other sessions, the outcome of its leases is
+ * `unknown`.
  */
 export async function renewLeases(
   operations: LockOperations,
@@ -33,8 +34,9 @@ export async function renewLeases(
 }
 
 /**
- * Renews each lease on a separate connection, so that a locked row delays no other lease. A
- * lease that is not renewed soon is `unknown`, and the caller repeats its renewal by itself.
+ * Renews each lease on its own connection, so that a locked row delays no other lease. If a
+ * lease is not renewed soon, its outcome is `unknown`, and the caller repeats this renewal
+ * alone.
  *
  * @throws LockStoreError when all renewals fail
  */
@@ -46,7 +48,8 @@ async function renewEach(
   const soon = Math.min(timeout / 2, ...leases.map(({ ttl }) => ttl / 6));
   const settled = new AbortController();
   const patience = sleep(soon, 'unknown' as const, { signal: settled.signal });
-  patience.catch(() => undefined); // the timer is aborted when all renewals have settled
+  // When all renewals have ended, the signal ends the sleep with an error.
+  patience.catch(() => undefined);
   const renewals = leases.map(async (lease): Promise<RenewalOutcome> => {
     const renewal = renewLease(operations, lease.key, lease, timeout);
     return Promise.race([renewal.then((renewed) => (renewed ? 'renewed' : 'lost')), patience]);
@@ -58,7 +61,7 @@ async function renewEach(
   return results.map((result) => (result.status === 'fulfilled' ? result.value : 'unknown'));
 }
 
-/** @param key the key as the caller passed it, for messages */
+/** @param key the key as the caller passed it, which messages show */
 export async function renewLease(
   operations: LockOperations,
   key: string,

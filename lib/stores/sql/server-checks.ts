@@ -3,7 +3,7 @@ import { OPERATION_LIMIT } from '../shared/operation-limit.js';
 import type { LockDatabase } from './lock-statements.js';
 import type { Warn } from './sql-executor.js';
 
-/** The version of a server of the MySQL family. */
+/** The version of a MySQL or MariaDB server. */
 export interface MysqlVersion {
   /** The version as the server reports it. */
   text: string;
@@ -11,7 +11,11 @@ export interface MysqlVersion {
   atLeast: (major: number, minor: number) => boolean;
 }
 
-/** @throws LockStoreError for another database, and for an old version */
+/**
+ * Checks the version of a PostgreSQL server.
+ *
+ * @throws LockStoreError for another database, or for a version that is too old
+ */
 export function assertPostgres(version: string): void {
   const [, major = '0'] = /^PostgreSQL (\d+)/.exec(version) ?? [];
   if (Number(major) < 12)
@@ -20,7 +24,11 @@ export function assertPostgres(version: string): void {
     );
 }
 
-/** @throws LockStoreError for another database, and for an old version */
+/**
+ * Reads the version of a MySQL or MariaDB server.
+ *
+ * @throws LockStoreError for another database, or for a version that is too old
+ */
 export function mysqlServer(text: string): MysqlVersion {
   const mariadb = /mariadb/i.test(text);
   const [, major = 0, minor = 0] = (/^(\d+)\.(\d+)/.exec(text) ?? []).map(Number);
@@ -31,7 +39,11 @@ export function mysqlServer(text: string): MysqlVersion {
   return { text, mariadb, atLeast };
 }
 
-/** @throws LockStoreError when autocommit is off in new sessions of MySQL or MariaDB */
+/**
+ * Checks that new sessions of a MySQL or MariaDB server commit each statement.
+ *
+ * @throws LockStoreError if autocommit is off
+ */
 export function assertAutocommit(autocommit: unknown): void {
   if (Number(autocommit) !== 1)
     throw new LockStoreError(
@@ -42,8 +54,9 @@ export function assertAutocommit(autocommit: unknown): void {
 const CONSEQUENCE = 'another instance then gets a lock while its holder still believes in it';
 
 /**
- * Warns about settings that let a crash undo grants and that no statement can override. It
- * does not warn about weak locks, which a crash may delete anyway.
+ * Warns about settings of the server with which a crash can undo grants, and which no
+ * statement can override. For weak locks there is no warning, since a crash may delete them
+ * anyway.
  */
 export async function warnOfLostCommits(
   { kind, table, connections }: LockDatabase,

@@ -2,48 +2,51 @@ import { RESERVED_KEY } from '../grace-period.js';
 import { NEVER } from '../lock-row.js';
 import { IN_TRANSACTION } from '../unusable-connection.js';
 
-// clock_timestamp() and not now(), which stands still in a transaction and so granted leases
-// that had already ended. date_part() and not extract(), since its floating-point number is
-// exact enough until the year 2255, and faster than a decimal number.
+// clock_timestamp(), since now() stands still in a transaction, and so could grant leases that
+// have already ended. date_part(), since its floating-point number is exact enough until the
+// year 2255, and faster than the decimal number of extract().
 /** The server's clock, in epoch milliseconds. */
 export const MS = `(date_part('epoch', clock_timestamp()) * 1000)::bigint`;
 /** The server's clock, in epoch microseconds. */
 export const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint`;
 
-/** The longest queue of a key, so that its row stays small. Further processes poll. */
+/**
+ * How many processes the queue of a key may have, so that its row stays small. Further
+ * processes poll.
+ */
 export const LONGEST_QUEUE = 100;
 
-/** How many milliseconds an insert of many keys waits for another session. */
+/** For how many milliseconds an insert of many keys may wait for another session. */
 const INSERT_PATIENCE = 100;
 
 /**
  * A condition that makes the commit of its statement wait for the disk, even in a session with
  * `synchronous_commit = off`. Otherwise a crash could undo a grant while the holder believes
- * in it. Other values of `synchronous_commit` stay as they are.
+ * in it. Any other value of `synchronous_commit` stays.
  *
- * It is a condition on the written row, since PostgreSQL does not evaluate an expression that
- * nothing reads. Each statement contains it, since the application may change its sessions at
- * any time.
+ * The condition is on the written row, since PostgreSQL does not evaluate an expression whose
+ * value is not used. Each statement contains it, since the application may change its sessions
+ * at any time.
  */
 export const DURABLE = `CASE WHEN current_setting('synchronous_commit') = 'off' THEN set_config('synchronous_commit', 'on', true) <> '' ELSE true END`;
 
-/** The condition for weak tables, whose locks a crash may delete. */
+/** Replaces DURABLE in weak tables, since a crash may delete their locks. */
 export const NOT_DURABLE = 'true';
 
 /**
  * A condition for clients that do not show the status of the session. It fails the statement
- * if the application left a transaction open, since the statement then begins later than the
- * transaction. The failure is a text that is no boolean, by which the store recognizes it, see
- * unusable-connection.ts.
+ * if the application left a transaction open, since then the statement begins later than the
+ * transaction. Its error contains a text that is no boolean, by which the store recognizes it,
+ * see unusable-connection.ts.
  *
- * The condition needs a simple query. A prepared query, or a query with parameters, arrives in
- * several messages, so it always begins later than its transaction.
+ * The statement must be a simple query. A prepared query, or a query with parameters, arrives
+ * in several messages, so it always begins later than its transaction.
  */
 export const ALONE = `CASE WHEN statement_timestamp() = transaction_timestamp() THEN true ELSE ('${IN_TRANSACTION} ' || pg_backend_pid())::boolean END`;
 
 /**
- * The row that refuses an attempt, as one column and not ten, since each column takes the
- * driver time, even an empty one.
+ * The row of the key, from which the refusal of an attempt is read. It is one JSON column,
+ * since ten columns would take the driver more time, even if they are empty.
  */
 const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, 'token', t.token, 'expires_ms', t.expires_ms, 'label', t.label,
                   'started_ms', t.started_ms, 'renewed_ms', t.renewed_ms, 'tick_ms', t.tick_ms, 'paused', t.paused, 'now_ms', ${MS})::text`;
@@ -51,17 +54,18 @@ const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, '
 /**
  * `acquire` is for most attempts, whose only condition is that the key is free.
  * `acquire-on-conditions` is for attempts that may steal the lock, or that run once per tick.
- * `acquire-again` repeats an attempt whose answer was lost, so it also accepts the owner's own
- * lock. The statements `acquire-new` and `acquire-on-conditions-new` insert a key that had no
- * row.
+ * `acquire-again` repeats an attempt whose answer was lost, so it also accepts a lock that its
+ * owner already has. `acquire-new` and `acquire-on-conditions-new` insert the row of a key
+ * that had none.
  *
- * The token comes from the clock, so that it grows even after a row was deleted, or after a
- * fail-over. If the lease is stolen, the run of its holder ends now.
+ * The token comes from the clock, so that tokens grow even after a row was deleted, or after a
+ * fail-over. If the lease is stolen, the last run of the key is the one of its former holder,
+ * which ends now.
  *
- * All have $1 key, $2 owner, $3 ttl, $4 label. `acquire-on-conditions` and `acquire-again`
- * also have $5 tick, $6 ahead, $7 slot, $8 gap, $9 failOver, $10 ignored tick, $11 stealAfter.
- * A condition that the request lacks is null: each tick is then new, and no lease is old
- * enough to steal.
+ * All statements have $1 key, $2 owner, $3 ttl, $4 label. `acquire-on-conditions` and
+ * `acquire-again` also have $5 tick, $6 ahead, $7 slot, $8 gap, $9 failOver, $10 ignored tick,
+ * $11 stealAfter. A condition that the request does not have is null: then each tick counts as
+ * new, and no lease as old enough to steal.
  */
 export const acquireStatements = (table: string, durable: string) => ({
   acquire: `
@@ -84,10 +88,10 @@ export const acquireStatements = (table: string, durable: string) => ({
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
 
-  // The attempt of a waiter. If the key is held, it puts the process ($5) into the queue; with
-  // $6, at the head, since the process was notified but another process was faster. Only a
-  // grant waits for the disk, since a crash would lose no more than a place in the queue. If
-  // the process is already queued, nothing is written.
+  // Makes the attempt of a waiter. If the key is held, the statement puts the process ($5)
+  // into the queue. $6 puts it at the head, since it had been notified but another process was
+  // faster. If the process is already queued, nothing is written. Only a grant waits for the
+  // disk, since a crash could otherwise lose no more than a place in the queue.
   'acquire-or-queue': `
     WITH locked$ AS MATERIALIZED (
       SELECT t.key, t.expires_ms <= ${MS} AS free FROM ${table} AS t
@@ -180,10 +184,11 @@ export const acquireStatements = (table: string, durable: string) => ({
       LEFT JOIN taken$ AS won ON true
       LEFT JOIN ${table} AS t ON t.key = $1 AND won.token IS NULL`,
 
-  // A separate statement, since an insert within `acquire` would make every attempt 10 %
-  // slower. It does not wait for a purge that is deleting the row, since its token would then
-  // be older than tokens granted meanwhile. If the table was created again, it grants no key
-  // until the longest ttl ($5) has passed, see grace-period.ts.
+  // Inserts the row of a key that had none. As a part of `acquire`, the insert would make
+  // every attempt 10 % slower. If a purge is deleting the row, the insert does not wait for
+  // the purge: after the wait, its token could be older than tokens granted meanwhile. If the
+  // table was created again, no key is granted until the longest ttl ($5) has passed, see
+  // grace-period.ts.
   'acquire-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER})
@@ -192,7 +197,7 @@ export const acquireStatements = (table: string, durable: string) => ({
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`,
 
-  // The parameters are those of `acquire-on-conditions`, but $9 is the longest ttl.
+  // Has the parameters of `acquire-on-conditions`, except that $9 is the longest ttl.
   'acquire-on-conditions-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
     SELECT $1::varchar, $2, ${US}, $4, ${MS}, ${MS}, LEAST(${MS} + $3::bigint, ${NEVER}),
@@ -203,9 +208,9 @@ export const acquireStatements = (table: string, durable: string) => ({
     ON CONFLICT (key) DO NOTHING
     RETURNING token AS won`,
 
-  // Serves many requests for free keys, all different. $1 keys, $2 owners, $3 ttls, $4 labels,
-  // $5 whether each request is re-sent. A re-sent request stays open if the row already has
-  // its owner.
+  // Grants free keys to many requests, all for different keys. $1 keys, $2 owners, $3 ttls, $4
+  // labels, $5 whether each request is re-sent. A re-sent request gets no result here if its
+  // owner already has the lock.
   'acquire-many': `
     WITH want$ AS MATERIALIZED (
       SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::boolean[])
@@ -235,8 +240,9 @@ export const acquireStatements = (table: string, durable: string) => ({
                        WHERE t.key = w.key AND (w.again AND t.owner = w.owner) IS NOT TRUE) END AS refuser
       FROM want$ AS w LEFT JOIN taken$ AS won ON won.place = w.place`,
 
-  // Inserts keys that had no row; $5 is the longest ttl. If another session is inserting one
-  // of the keys, all requests wait for its commit, so the wait has a short limit.
+  // Inserts the rows of keys that had none; $5 is the longest ttl. If another session is
+  // inserting one of the keys, all requests wait for its commit, so this wait has a short
+  // limit.
   'acquire-many-new': `
     INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
     SELECT w.key, w.owner, ${US}, w.label, ${MS}, ${MS}, LEAST(${MS} + w.ttl, ${NEVER})

@@ -1,4 +1,4 @@
-/** The members of pg's client that are used here. */
+/** The members of pg's client that ignoreErrors() uses. */
 interface Client {
   on(event: 'error', listener: () => void): void;
 }
@@ -8,9 +8,10 @@ interface Client {
  * `connect` of a pool of pg.
  *
  * A server that is shutting down may accept a connection and end it in the same packet. At
- * that time the pool no longer listens, and the borrower does not listen yet. The next query
- * on the client fails with the error.
+ * that moment neither the pool nor the borrower listens for errors of the client. With this
+ * listener, the borrower's next query fails with the error.
  */
 export function ignoreErrors(client: unknown): void {
-  (client as Client).on('error', () => undefined); // the types of pools do not show the client
+  // The types of pools do not show what a client is.
+  (client as Client).on('error', () => undefined);
 }

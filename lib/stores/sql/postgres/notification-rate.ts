@@ -1,16 +1,16 @@
-/** The highest number of notifications per second for one process, over some time. */
+/** How many notifications per second a process may receive on average. */
 export const HIGHEST_RATE = 100;
-/** The highest number of notifications for one process in a burst. */
+/** How many notifications a process may receive in a burst. */
 export const LONGEST_BURST = 10 * HIGHEST_RATE;
 
 /**
  * Measures how often this process is notified. A server has a single lock for NOTIFY, which
- * each transaction with a NOTIFY keeps until its commit. So the application's own NOTIFYs,
- * such as in triggers, wait for those of locks. Each NOTIFY also wakes up every listener of
- * the database.
+ * each transaction with a NOTIFY keeps until its commit. So transactions of the application
+ * that use NOTIFY, for example in triggers, wait for those of locks. Each NOTIFY also wakes up
+ * every listener of the database.
  *
  * A process is notified only if it has taken a place in a queue. So while the rate is too
- * high, it takes no further places, and its waiters poll.
+ * high, this process takes no further places, and its waiters poll.
  */
 export class NotificationRate {
   /** How many further notifications may arrive at once. */
@@ -30,7 +30,10 @@ export class NotificationRate {
     if (this.#left === 0) this.#isTooHigh = true;
   }
 
-  /** Whether the rate is too high. Once it is, it stays too high for some seconds. */
+  /**
+   * Whether this process is notified too often. It stays true for some seconds after the rate
+   * has fallen.
+   */
   get isTooHigh(): boolean {
     if (!this.#isTooHigh) return false;
     this.#refill();

@@ -3,7 +3,7 @@ import type { Answer, Run } from '../lock-statements.js';
 import type { SqlDriver, Warn } from '../sql-executor.js';
 import { UnusableConnectionError, type ConnectionFault } from '../unusable-connection.js';
 
-/** A query of pg. */
+/** A query in the form that pg accepts. */
 interface PgQuery {
   name?: string;
   text: string;
@@ -20,9 +20,9 @@ export interface PgClient {
   end(): Promise<void>;
   /** The process id that the server, or a pooler, sent when the connection began. */
   processID?: number | null;
-  /** Missing in pg-native. */
+  /** The connection inside the client; missing in pg-native. */
   connection?: PgConnection;
-  /** From pg 8.21 on, and in pg-native. */
+  /** Returns the session's status; exists from pg 8.21 on, and in pg-native. */
   getTransactionStatus?(): string | null;
 }
 
@@ -33,7 +33,7 @@ export interface PgConnection {
     event: 'parameterStatus',
     listener: (message: { parameterName: string; parameterValue: string }) => void,
   ): void;
-  /** The texts of the prepared statements by name. */
+  /** The texts of the prepared statements of the connection, by their names. */
   parsedStatements?: Record<string, string>;
   stream?: { readonly destroyed: boolean };
   [STATE]?: SessionState;
@@ -45,30 +45,27 @@ interface PgResult {
   rowCount: number | null;
 }
 
-/** An answer, with the session's status at that time. */
+/** An answer, with the status that the session had after it. */
 interface Sent {
   answer: Answer;
   status: string | undefined;
 }
 
-/**
- * The state of a session, as the server has reported it since the store first used the
- * session.
- */
+/** What the server has reported about a session since the store used it for the first time. */
 interface SessionState {
   /**
-   * The status in the last answer: I (idle), T (in a transaction) or E (in a failed
+   * The session's status in the last answer: I (idle), T (in a transaction) or E (in a failed
    * transaction).
    */
   status?: string;
-  /** The number of transactions that have ended. */
+  /** How many transactions of the session have ended. */
   ended: number;
   encoding?: string;
 }
 
 /**
  * Sends statements to PostgreSQL through pg. Prepared statements have names, unless a pooler
- * loses them.
+ * loses the names.
  */
 export class PgDriver implements SqlDriver<PgClient> {
   private readonly names: PostgresNames;
@@ -95,8 +92,8 @@ export class PgDriver implements SqlDriver<PgClient> {
     { inTransaction = false, name = '' } = {},
   ): Promise<Answer> {
     const query = { text, values };
-    // Within a transaction no name is used, since the failure of a name would fail the
-    // transaction.
+    // In a transaction, the statement is sent without a name, since an error about the name
+    // would fail the transaction.
     if (inTransaction) return (await this.query(client, query)).answer;
     const isText = hasText(values);
     if (isText) await this.assertEncoding(client);
@@ -104,8 +101,8 @@ export class PgDriver implements SqlDriver<PgClient> {
       values && this.names.inUse
         ? await this.names.sendNamed(client.connection, query, name, (named) => this.query(client, named))
         : await this.query(client, query);
-    // Until the version is known, a missing status is no fault: another database is refused by
-    // its version.
+    // A session without a status is a fault only if the server is known to be a supported
+    // PostgreSQL. Until then, the check of the version explains the problem better.
     const unseen = this.serverKnown ? 'unseen' : undefined;
     if (status !== 'I') answer.fault = FAULTS[status ?? ''] ?? unseen;
     else if (isText && stateOf(client).encoding !== UTF8) answer.fault = 'encoding';
@@ -113,8 +110,8 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * Sends an empty query, since the status after an error may not have been read yet. After an
-   * error the status stays the same, or changes from T to E.
+   * Finds the fault of a session by an empty query, since the status after a failed statement
+   * may not have been read yet. The failure changes a status only from T to E.
    */
   async check(client: PgClient, error?: unknown): Promise<ConnectionFault | undefined> {
     const { status } = await this.query(client, { text: '' });
@@ -125,15 +122,16 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * Ends the client, so that the pool drops it. If a query is under way, pg closes the socket.
+   * Ends the client, so that the pool drops it. If a query is still running, pg closes the
+   * socket at once.
    */
   destroy(client: PgClient): void {
     client.end().catch(() => undefined);
   }
 
   /**
-   * Refuses a session with another encoding than UTF-8, since pg always sends UTF-8, and the
-   * server would read a different key.
+   * Refuses a session with an encoding other than UTF-8. pg always sends UTF-8, so the server
+   * would read other characters in a key.
    */
   private async assertEncoding(client: PgClient): Promise<void> {
     const state = stateOf(client);
@@ -145,8 +143,8 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * Sends a query with a callback. pg calls it while it reads the answer, so the status
-   * belongs to this answer.
+   * Sends a query with a callback. pg calls the callback while it reads the answer, so the
+   * session's status is then the one in this answer.
    */
   private query(client: PgClient, query: PgQuery): Promise<Sent> {
     const state = stateOf(client);
@@ -163,14 +161,14 @@ export class PgDriver implements SqlDriver<PgClient> {
 const UTF8 = 'UTF8';
 
 /**
- * The state of a session. It is kept on the connection, so that all stores that use the
- * connection share one set of listeners.
+ * Returns what is known of a session. The state is kept on the connection, so that all stores
+ * that use the connection share one set of listeners.
  */
 function stateOf({ connection }: PgClient): SessionState {
   if (!connection) return { ended: 0 };
   if (connection[STATE]) return connection[STATE];
   const state: SessionState = (connection[STATE] = { ended: 0 });
-  // This listener runs before that of pg, which delivers the answer to the store.
+  // This listener runs before that of pg, which then delivers the answer to the store.
   connection.prependListener('readyForQuery', ({ status }) => {
     if (status === 'I' && state.status !== 'I') state.ended++;
     state.status = status;
@@ -197,17 +195,20 @@ export function hasEnded({ connection }: PgClient): boolean {
   return connection?.stream?.destroyed === true;
 }
 
-/** The fault for each status of a session. */
+/** The fault of a session for each status. */
 const FAULTS: Record<string, ConnectionFault> = { T: 'transaction', E: 'aborted' };
 
-/** Whether a value contains text beyond ASCII, which depends on the encoding. */
+/**
+ * Whether a value contains text beyond ASCII, which the server reads according to the
+ * session's encoding.
+ */
 function hasText(value: unknown): boolean {
   if (typeof value === 'string') return Buffer.byteLength(value) !== value.length;
   return Array.isArray(value) && value.some(hasText);
 }
 
 function answerOf(results: PgResult | PgResult[]): Answer {
-  // a text of several statements has several results
+  // A text with several statements has several results, of which the last one counts.
   const result = Array.isArray(results) ? results.at(-1) : results;
   return {
     rows: result?.rows ?? [],
@@ -218,30 +219,33 @@ function answerOf(results: PgResult | PgResult[]): Answer {
 }
 
 /**
- * Error codes behind a transaction pooler, which sends statements to any session of the
- * server. The session may not know the name of the statement, or may already have it.
+ * Error codes behind a transaction pooler, which may send each statement to another session of
+ * the server. That session may not know the name of a prepared statement, or may already have
+ * it.
  */
 const NAME_LOST = new Set<unknown>(['26000', '42P05']);
 /**
- * The error code after the type of a column was changed, which makes the plan of the named
- * statement invalid on every connection.
+ * The error code of a prepared statement after the type of a column was changed, which makes
+ * its plan invalid on every connection.
  */
 const PLAN_OUTDATED = '0A000';
-/** How many milliseconds the statement runs without a name after that error. */
+/**
+ * For how many milliseconds a statement is sent without a name after the error PLAN_OUTDATED.
+ */
 const WITHOUT_NAME = 60_000;
 
 /**
- * The names of prepared statements, as traces and `pg_prepared_statements` show them:
- * `nestjs-locked:acquire`.
+ * The names of prepared statements, such as `nestjs-locked:acquire`, under which traces and
+ * `pg_prepared_statements` show them.
  *
- * Behind a pooler, clients may share sessions. Then the name ends with a hash of the text, so
- * that no client runs another client's statement. The name also has a hash if two stores use
- * one connection for different tables.
+ * Behind a pooler, clients may share sessions. Then a name ends with a hash of the statement's
+ * text, so that no client runs another client's statement. A name also has this hash if two
+ * stores use one connection for different tables.
  */
 class PostgresNames {
   /**
-   * Whether a pooler shares sessions between clients. It is `true` until the store has checked
-   * a connection.
+   * Whether a pooler shares sessions between clients. It is assumed until the store has
+   * checked a connection.
    */
   areShared = true;
   private readonly hashes = new Map<string, string>();
@@ -253,7 +257,10 @@ class PostgresNames {
     private readonly warn: Warn = () => undefined,
   ) {}
 
-  /** Sends the query under a name, and repeats it without a name if the name fails. */
+  /**
+   * Sends the query under a name. If the server refuses the name, sends the query again
+   * without it.
+   */
   async sendNamed<T>(
     connection: PgConnection | undefined,
     query: PgQuery,

@@ -4,14 +4,14 @@ import { granted, refusalOf, type HolderRow } from '../lock-row.js';
 import type { Answer, BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lock-statements.js';
 import type { PostgresStatements } from './postgres-statements.js';
 
-/** Sends the statement with this name. */
+/** Sends the statement that has this name. */
 type Send = (run: Run, name: keyof PostgresStatements, values: readonly unknown[]) => Promise<Answer>;
 
 /** Serves many requests with one statement. Keys without a row need another statement. */
 export class PostgresBatches implements BatchStatements {
   /**
-   * Up to three statements run at the same time, since the server combines their writes to the
-   * disk.
+   * Up to three requests are sent one by one at the same time, since the server combines their
+   * writes to the disk. Further requests share statements.
    */
   readonly limits = { alone: 3, smallest: 3 };
 
@@ -49,8 +49,8 @@ export class PostgresBatches implements BatchStatements {
   }
 
   /**
-   * Grants keys that have no row. A request stays open if another session is inserting its
-   * key, or if it is re-sent and the row already has its owner.
+   * Grants keys that had no row. A request gets no result here if another session is inserting
+   * its key, or if it is re-sent and its owner already has the lock.
    */
   private async insert(
     run: Run,

@@ -12,7 +12,10 @@ import { PostgresLocks } from './postgres-locks.js';
 import { postgresStatements } from './postgres-statements.js';
 import { PostgresWakeUps } from './wake-ups.js';
 
-/** After how many milliseconds of silence the operating system checks the connection. */
+/**
+ * After how many milliseconds without traffic the operating system checks the connection for
+ * notifications.
+ */
 const LISTENING_KEEP_ALIVE = 10_000;
 
 /** Opens PostgreSQL through a client that lends its connections. */

@@ -5,7 +5,7 @@ import { onConnectionEnd, type SessionLink } from '../sessions/lock-session.js';
 import type { DriverExecutor } from '../sql-executor.js';
 import { PgDriver, type PgClient, type PgConnection } from './pg-driver.js';
 
-/** The members of pg's client that are used besides its queries. */
+/** The members of pg's client that a separate connection needs besides its queries. */
 interface SessionClient extends PgClient {
   processID: number;
   connection?: PgConnection & { stream?: Socket };
@@ -16,20 +16,20 @@ interface SessionClient extends PgClient {
 
 export interface PostgresLink extends SessionLink {
   /**
-   * The process id that the server sent when the connection began. A pooler sends some other
-   * number.
+   * The process id that the server sent when the connection began. A pooler sends an id that
+   * is not that of the server's process.
    */
   readonly pid: number;
   /** Calls the listener with each notification on the channels of this connection. */
   onNotification(listener: (payload: string) => void): void;
-  /** Lets the process end while the connection is open. */
+  /** Allows the process to end although the connection is open. */
   unref(): void;
 }
 
 /**
  * Opens a connection with the options of the client, outside of its pool.
  *
- * @param abandoned aborts the attempt at once
+ * @param abandoned a signal that ends the attempt to connect at once
  */
 export async function openPostgresLink(
   executor: DriverExecutor,
@@ -40,7 +40,7 @@ export async function openPostgresLink(
     application_name: 'nestjs-locked',
     keepAlive: true,
     keepAliveInitialDelayMillis: keepAlive,
-    query_timeout: 0, // the callers limit their waits
+    query_timeout: 0, // the callers limit how long they wait
   })) as SessionClient;
   client.on('error', () => undefined); // without a listener, an error would end the process
   const cut = (): void => void client.connection?.stream?.destroy();
@@ -64,7 +64,7 @@ export async function openPostgresLink(
     };
   } catch (error) {
     client.end().catch(() => undefined);
-    cut(); // end() waits for a dead connection
+    cut(); // end() of pg waits for the server, and a dead connection never answers
     throw error;
   } finally {
     abandoned?.removeEventListener('abort', cut);

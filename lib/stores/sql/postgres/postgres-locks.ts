@@ -34,20 +34,22 @@ import { gracePeriod, type PostgresStatements } from './postgres-statements.js';
 
 type StatementName = keyof PostgresStatements;
 
-/** The process that sends a release. */
+/** The process that sends a release, as its statement needs it. */
 export interface ReleasingProcess {
   /**
-   * The channel on which the process is notified. A release removes the process from its old
+   * The channel on which the process is notified. The release removes the process from its old
    * place in the queue.
    */
   channel: string;
-  /** Whether the process goes to the end of the queue if another process is notified. */
+  /**
+   * Whether the process goes to the end of the queue if the release notifies another process.
+   */
   requeue?: boolean;
-  /** Whether other processes are probably queued. */
+  /** Whether other processes are probably queued for the key. */
   contended?: boolean;
 }
 
-/** The process of a waiter. */
+/** The process of a waiter, as its attempt needs it. */
 export interface QueueingProcess {
   /** The channel on which the process is notified. */
   channel: string;
@@ -58,13 +60,13 @@ export interface QueueingProcess {
   first: boolean;
 }
 
-/** Stands for a process without a channel. */
+/** Releases for a process that never queues, and so has no channel. */
 const WITHOUT_CHANNEL = { channel: '' };
 
 /**
- * Keeps locks in a table of PostgreSQL, with one round trip for most operations. A key without
- * a row needs a second round trip, and so does a change that changed nothing. The release of a
- * key also needs it if this process does not know of the key's queue.
+ * Keeps locks in a table of PostgreSQL. Most operations take one round trip. A second round
+ * trip is needed for a key without a row, after a change that changed nothing, and for a
+ * release if this process does not know of the key's queue.
  */
 export class PostgresLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;
@@ -87,8 +89,8 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * Makes an attempt without conditions on behalf of a waiter. If another process holds the
-   * key, the same statement puts this process into the queue.
+   * Makes an attempt without conditions for a waiter. If another process holds the key, the
+   * same statement puts this process into the queue.
    */
   async acquireOrQueue(
     run: Run,
@@ -108,9 +110,11 @@ export class PostgresLocks implements LockStatements {
 
   async renewMany(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
-    const outcomes = leases.map((): RenewalOutcome => 'lost'); // unless a row is found below
+    // Leases whose row is found below get another result.
+    const outcomes = leases.map((): RenewalOutcome => 'lost');
     const { rows: renewed } = await this.send(run, 'renew-many', columns);
-    // If a lease still exists but was not renewed, its row is locked or has just changed.
+    // If a lease still exists although it was not renewed, its row is locked or has just
+    // changed.
     const { rows: held } =
       renewed.length < leases.length ? await this.send(run, 'renew-many-look', columns) : { rows: [] };
     for (const { place } of held) outcomes[Number(place) - 1] = 'unknown';
@@ -155,8 +159,9 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * Queues a process for a held key, and writes nothing if it is already queued. `false`: the
-   * key is free, or its row is locked. `full`: the queue is too long.
+   * Puts a process into the queue of a held key; if the process is already queued, nothing is
+   * written. Resolves to `false` if the key is free or its row is locked, and to `full` if the
+   * queue is too long.
    */
   async queue(run: Run, key: string, channel: string, first: boolean): Promise<boolean | 'full'> {
     if ((await this.send(run, 'wait', [key, channel, first])).affected > 0) return true;
@@ -165,8 +170,8 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * Notifies the next process in the queue of a free key, instead of the process with this
-   * channel.
+   * Notifies the next process in the queue that the key is free, since the process with this
+   * channel does not want the key.
    */
   async notifyNext(run: Run, key: string, channel: string): Promise<void> {
     await this.send(run, 'notify-next', [key, channel]);
@@ -204,7 +209,7 @@ export class PostgresLocks implements LockStatements {
   }
 
   /**
-   * Reads the result of an attempt. For a key without a row, it sends another statement, which
+   * Returns the result of an attempt. If the key had no row, sends another statement that
    * inserts the row.
    */
   private async resultOf(
@@ -216,7 +221,7 @@ export class PostgresLocks implements LockStatements {
     if (row && row.won !== null) return granted(row.won);
     const refuser = row && (JSON.parse(String(row.refuser)) as HolderRow | NoRow);
     const refusal = refuser && refusalOf(refuser, request);
-    // the key was free between two snapshots
+    // If the row refuses nothing, the key became free between two snapshots of the statement.
     if (refusal || refuser?.key !== null) return refusal ?? CONTENTION;
     const { key, owner, ttl, label, tick, ahead, slot, gap, longest } = request;
     const once = name === 'acquire' ? [] : [tick, ahead, slot, gap];

@@ -21,22 +21,22 @@ import type { DriverExecutor } from '../sql-executor.js';
 const US = `(date_part('epoch', clock_timestamp()) * 1000000)::bigint::text`;
 const OURS = `l.locktype = 'advisory' AND l.objsubid = 1
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
-// a signed number, as in the lock functions
+// The name of a lock in `pg_locks`, as the signed number that the functions for locks use.
 const NAME = `((l.classid::bigint << 32) | l.objid::bigint)::text`;
-// since the server reuses pids
+// Identifies a session by pid and start, since the server uses pids again.
 const IDENTITY = `pid::text || ' ' || date_part('epoch', backend_start)::text`;
 
 /**
- * The length of the readable part of `application_name`, which has 63 bytes. The token follows
- * it.
+ * The length of the readable part of `application_name`, which has 63 bytes in all. The token
+ * follows the readable part.
  */
 const TITLE = 44;
 const TIMED_OUT = '55P03';
 
 const READ_ONLY = `current_setting('default_transaction_read_only')`;
 /**
- * Values of `source` in `pg_settings` for a setting of the role or the session, and not of the
- * server.
+ * Values of `source` in `pg_settings` for settings that do not come from the server: they
+ * belong to the role or the session.
  */
 const OWN_CHOICE = new Set<unknown>(['user', 'database user', 'client', 'interactive', 'session']);
 
@@ -54,8 +54,8 @@ export async function openPostgresSessions(
  * Session locks by advisory locks of PostgreSQL.
  *
  * Every statement begins with a comment that contains the key and the label, since
- * `pg_stat_activity` shows the last statement of an idle session. The token, which is known
- * later, is in `application_name`.
+ * `pg_stat_activity` shows the last statement of an idle session. The token is in
+ * `application_name`, since it is known only after the grant.
  */
 export class PostgresSessions implements SessionDatabase {
   readonly kind = 'postgres';
@@ -83,7 +83,7 @@ export class PostgresSessions implements SessionDatabase {
   ): Promise<number | undefined> {
     const settings = `SET application_name = '${title}'; SET lock_timeout = ${Math.ceil(wait)};`;
     const lock = wait > 0 ? `pg_advisory_lock(${name})::text IS NOT NULL` : `pg_try_advisory_lock(${name})`;
-    // The CASE and the materialized CTE make PostgreSQL first take the lock, then read the
+    // The CASE and the materialized CTE make PostgreSQL take the lock first, then read the
     // clock, and then evaluate the rest.
     const sql = `${comment(note)} ${wait > 0 ? settings : ''}
       WITH granted AS MATERIALIZED (SELECT CASE WHEN ${lock} THEN ${US} END AS token)
@@ -93,16 +93,16 @@ export class PostgresSessions implements SessionDatabase {
     try {
       const { rows } = await session.send(sql, wait);
       const token = rows[0]?.token ?? null;
-      // A session reads new settings of the server only between two statements, so after a
-      // long wait the value of read_only may be outdated.
+      // A session reads new settings of the server only between two statements. So after a
+      // long wait, the value of read_only in the same statement may be outdated.
       const look = `${comment(note)} SELECT ${READ_ONLY} AS read_only`;
       const known = wait > 0 && token !== null ? (await session.send(look)).rows : rows;
       await this.assertWriter(session, known[0], note);
       return token === null ? undefined : Number(token);
     } catch (error) {
       if ((error as { code?: unknown }).code !== TIMED_OUT) throw error;
-      // If the lock was granted just when the time ran out, the session keeps it although the
-      // statement failed.
+      // If the server granted the lock just before the time ran out, the session has the lock
+      // although the statement failed. So all locks of the session are released.
       const { rows } = await session.send(`SELECT pg_advisory_unlock_all(), ${READ_ONLY} AS read_only`);
       await this.assertWriter(session, rows[0]);
       return undefined;
@@ -177,7 +177,10 @@ export class PostgresSessions implements SessionDatabase {
     return recordsOf(rows, this);
   }
 
-  /** Checks the server and prepares the session. Resolves to the identity of the session. */
+  /**
+   * Checks the server and prepares the session. Resolves to the id by which the session is
+   * known.
+   */
   private async prepare(link: PostgresLink): Promise<string> {
     const { rows } = await link.send(
       `SELECT pid::text AS pid, ${IDENTITY} AS identity, pg_is_in_recovery()::text AS standby,
@@ -200,8 +203,8 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   /**
-   * Refuses a read-only server. It accepts a read-only role on the writer, where session locks
-   * are valid.
+   * Refuses a server that takes no writes. It accepts a role that is set to read-only on a
+   * writer, since session locks are valid there.
    */
   private async assertWriter(
     link: Pick<LockSession, 'send'>,
@@ -216,8 +219,9 @@ export class PostgresSessions implements SessionDatabase {
   }
 
   /**
-   * A statement that switches off the server's limits on waits and idle sessions. The
-   * keep-alive settings make the server give up a dead connection only after the client has.
+   * Returns a statement that turns off the server's limits on waits and on idle sessions. Its
+   * keep-alive settings make the server give up a dead connection only after the client has
+   * done so.
    */
   private patience(): string {
     const seconds = Math.ceil(this.settings.keepAlive / 1_000);

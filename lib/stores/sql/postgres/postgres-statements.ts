@@ -10,15 +10,17 @@ const ROW = `t.key, t.owner IS NOT NULL AS owned, t.token, t.expires_ms, t.label
 export type PostgresStatements = ReturnType<typeof postgresStatements>;
 
 /**
- * All statements for a table, under the names that traces and `pg_prepared_statements` show.
+ * Returns all statements for a table, under the names that traces and `pg_prepared_statements`
+ * show.
  *
  * Statements lock rows with `SKIP LOCKED` before they write: no session waits for a row, and a
- * failed attempt writes nothing. If a statement changes no row, its `-look` follows. If that
- * finds a row, another session has locked or just changed it. Names of common table
- * expressions end with `$`, since an expression with the table's name would hide the table.
+ * failed attempt writes nothing. After a statement that changed no row, the store sends its
+ * `-look`. If that statement finds the row, another session has locked it or has just changed
+ * it. Names of common table expressions end with `$`, since an expression with the table's
+ * name would hide the table.
  *
- * @param options `asyncRelease`: releases that a crash may forget do not wait for the disk;
- * `weak`: no statement waits for it; `alone`: statements fail inside a transaction
+ * @param options `asyncRelease`: releases do not wait for the disk if a crash may undo them;
+ * `weak`: no statement waits for the disk; `alone`: statements fail inside a transaction
  */
 export function postgresStatements(
   table: string,
@@ -36,8 +38,8 @@ export function postgresStatements(
 }
 
 /**
- * Statements for renewals, and for releases that keep the key taken or grant it to a waiter.
- * $1 is the key, $2 the owner.
+ * The statements for renewals, and for releases that keep the key taken or grant it to a
+ * waiter. $1 is the key, $2 the owner.
  */
 const leaseStatements = (table: string, durable: string, alone: string) => ({
   renew: `
@@ -46,7 +48,7 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
                      WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS} FOR UPDATE SKIP LOCKED)
        AND ${durable}`,
 
-  // Follows a renewal or a release that changed no row.
+  // Finds the lease after a renewal or a release that changed no row.
   'lease-look': `
     SELECT t.paused FROM ${table} AS t WHERE t.key = $1 AND t.owner = $2 AND t.expires_ms > ${MS}${alone}`,
 
@@ -69,8 +71,8 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
         ON t.key = l.key AND t.owner = l.owner
      WHERE t.expires_ms > ${MS}${alone}`,
 
-  // Releases many keys, all different. The commit waits for the disk even if some releases
-  // alone would not. A key with a queue is left out, and released by itself.
+  // Releases many keys, all different. The commit waits for the disk, even if some releases
+  // would not have to. A key with a queue is left out, and released by a separate statement.
   'release-many': `
     WITH mine$ AS MATERIALIZED (
       SELECT t.key, l.outcome, l.place
@@ -104,9 +106,12 @@ const leaseStatements = (table: string, durable: string, alone: string) => ({
     RETURNING t.token`,
 });
 
-/** Statements for operators, and the guard of transactions. $1 is the key, if there is one. */
+/**
+ * The statements for operators, and the guard of transactions. $1 is the key in those that are
+ * about one key.
+ */
 const administrationStatements = (table: string, durable: string, alone: string) => ({
-  // In a table that was created again, the key stays taken until the end of the grace period.
+  // If the table was created again, the key stays taken until the end of the grace period.
   pause: `
     WITH changed$ AS (
       UPDATE ${table} AS t SET paused = true
@@ -131,7 +136,7 @@ const administrationStatements = (table: string, durable: string, alone: string)
   'resume-look': `
     SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.paused${alone}`,
 
-  // $2 owner, $3 token. FOR SHARE and not FOR KEY SHARE, which does not prevent updates of
+  // $2 owner, $3 token. FOR SHARE is needed, since FOR KEY SHARE does not prevent updates of
   // other columns. The lease is checked after the row was locked. If the holder freezes before
   // its commit, the server ends the session when the lease ends, so that the row does not stay
   // locked for ever. If the client does not show the status of the session, the statement
@@ -166,9 +171,9 @@ const administrationStatements = (table: string, durable: string, alone: string)
      WHERE t.key > $1 AND t.key >= $2 AND starts_with(t.key, $2) AND t.expires_ms > ${MS}
      ORDER BY t.key LIMIT $3`,
 
-  // $1 after, $2 prefix, $3 olderThan. A row stays until the clock has passed its token, since
-  // otherwise the next token could be smaller. There are no joins: with a join, the planner
-  // expected a single row, and read the whole table for each key.
+  // $1 after, $2 prefix, $3 olderThan. A row may be deleted only after the clock has passed
+  // its token. Otherwise, the next token of the key could be smaller. There are no joins: for
+  // a join, the planner expected a single row, and read the whole table for each key.
   purge: `
     WITH slice$ AS (
       SELECT key FROM ${table} WHERE key > $1 AND key >= $2 ORDER BY key LIMIT ${PURGE_SLICE}
@@ -186,8 +191,8 @@ const administrationStatements = (table: string, durable: string, alone: string)
 });
 
 /**
- * Starts or extends the grace period, so that it ends `longest` milliseconds after the
- * creation of the table or later.
+ * Starts the grace period or extends it. It ends at the earliest `longest` milliseconds after
+ * the creation of the table.
  */
 export const gracePeriod = (table: string, longest: number) => `
   INSERT INTO ${table} AS t (key, token, expires_ms, label, started_ms, renewed_ms)

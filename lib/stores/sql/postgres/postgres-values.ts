@@ -1,9 +1,14 @@
 import { literal } from '../lock-table.schema.js';
 
-/** A placeholder, or a quoted identifier, which may contain the same characters. */
+/**
+ * Matches a placeholder such as `$1`, or a quoted identifier, in which the same characters are
+ * no placeholder.
+ */
 const PLACE = /"(?:[^"]|"")*"|\$(\d+)/g;
 
-/** Puts the values into the text of a statement, since a simple query has no parameters. */
+/**
+ * Puts the values into the text of a statement, since a simple query cannot have parameters.
+ */
 export function withLiterals(sql: string, values: readonly unknown[]): string {
   return sql.replaceAll(PLACE, (found, place?: string) =>
     place === undefined ? found : literalOf(values[Number(place) - 1]),
@@ -19,8 +24,8 @@ function literalOf(value: unknown): string {
 }
 
 /**
- * A literal of a text. Text beyond ASCII is written as bytes, since the session's encoding may
- * lack some characters.
+ * Returns the literal of a text. A text beyond ASCII is written as bytes, since the session's
+ * encoding may lack some of its characters.
  */
 function textLiteral(text: string): string {
   const bytes = Buffer.from(text);

@@ -1,18 +1,21 @@
 import { LONGEST_QUEUE, MS } from './acquire-statements.js';
 
-/** How many milliseconds a key may stay taken after a crash has forgotten its release. */
+/**
+ * With `asyncRelease`, a crash may undo a release and so keep the key taken. Only leases that
+ * end within this number of milliseconds may be released that way.
+ */
 const SHORT_LEASE = 60_000;
 
 /**
- * Statements for releases that free the key at once. $1 is the key, $2 the owner, $3 the
+ * The statements for releases that free the key at once. $1 is the key, $2 the owner, $3 the
  * outcome. A free key expires at 0 and not at the present time: if the clock stepped back, the
  * key would stay taken.
  *
  * `release` is for a key without a queue, like most keys. It is 10 % faster than
- * `release-and-notify`, which notifies the first other process in the queue; $4 is the channel
- * of the releasing process. If $5 is true, the releasing process goes to the end of the queue.
- * No queued process is missed, since a process queues by a change to the row, which is locked
- * here. An empty queue is NULL.
+ * `release-and-notify`, which notifies the first other process in the queue. In that
+ * statement, $4 is the channel of the releasing process, and $5 whether this process goes to
+ * the end of the queue. No queued process is missed, since processes queue by a change to the
+ * row, which this statement has locked. An empty queue is NULL.
  */
 export const releaseStatements = (table: string, alone: string) => ({
   release: `
@@ -35,13 +38,14 @@ export const releaseStatements = (table: string, alone: string) => ({
 });
 
 /**
- * The same releases for the option `asyncRelease`. Their commit does not wait for the disk if
- * the lease ends soon and has no tick, since a crash that forgets such a release costs little.
- * The locked row decides about that. A later durable commit also makes the release durable.
+ * The statements for releases with the option `asyncRelease`. Their commit does not wait for
+ * the disk if the lease ends soon and has no tick, since a crash that undoes such a release
+ * costs little. The statement decides this by the locked row. A later durable commit also
+ * makes the release durable.
  *
  * The statements compare the result of `set_config`, since PostgreSQL does not evaluate an
- * expression that nothing reads. OFFSET and MATERIALIZED make PostgreSQL lock the row first.
- * Otherwise it could decide by an old version of the row.
+ * expression whose value is not used. OFFSET and MATERIALIZED make PostgreSQL lock the row
+ * first. Otherwise it could decide by an old version of the row.
  */
 export const asyncReleaseStatements = (
   table: string,
@@ -77,11 +81,14 @@ export const asyncReleaseStatements = (
     RETURNING mine.others[1] AS notified, CASE WHEN mine.others[1] IS NOT NULL THEN pg_notify(mine.others[1], t.key)::text END AS sent`,
 });
 
-/** The queue of processes that wait for a key. $1 is the key, $2 the process. */
+/**
+ * The statements for the queue of processes that wait for a key. $1 is the key, $2 the channel
+ * of the process.
+ */
 export const queueStatements = (table: string, alone: string) => ({
-  // $3 puts the process at the head, since it was notified but another process was faster. The
-  // commit does not wait for the disk, since a crash would lose no more than a place in the
-  // queue. So the row is soon unlocked.
+  // $3 puts the process at the head, since it had been notified but another process was
+  // faster. The commit does not wait for the disk, so the row is soon unlocked: a crash could
+  // lose no more than a place in the queue.
   wait: `
     WITH lazily$ AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))
     UPDATE ${table} AS t

@@ -19,33 +19,34 @@ import type { PostgresLink } from './postgres-link.js';
 import type { PostgresLocks } from './postgres-locks.js';
 
 /**
- * How many milliseconds the process remembers a notification. It polls the key sooner, or not
- * at all.
+ * How many milliseconds a process remembers a notification. A process whose waiters want the
+ * key polls it much sooner.
  */
 const SOON = 5_000;
 
 /** A notification that a key was released. */
 interface Notification {
-  /** Its time on the monotonic clock. */
+  /** When the notification arrived, on the monotonic clock. */
   since: number;
-  /** Whether this process has polled the key since then. */
+  /** Whether this process has polled the key since the notification arrived. */
   polled: boolean;
 }
 
 /**
- * Lets this process wait for keys that other processes hold. The process queues in the row of
- * the key, and the process that releases the key notifies the first process in the queue with
- * NOTIFY.
+ * Lets this process wait for keys that other processes hold. The process puts itself into the
+ * queue in the row of the key. When another process releases the key, it notifies the first
+ * process in the queue with NOTIFY.
  *
- * A notified process has no right to the key. If another process is faster, the notified
- * process queues again, at the head. If no waiter of the notified process wants the key, it
- * notifies the next process. A missed notification costs latency, never correctness.
+ * A notification gives no right to the key. If another process is faster, the notified process
+ * puts itself at the head of the queue again. If none of its waiters wants the key, it
+ * notifies the next process in the queue. A missed notification costs latency, never
+ * correctness.
  */
 export class PostgresWakeUps implements ProcessWakeUps {
   readonly #listener: PostgresListener;
   /**
-   * The notifications of this process by key. A notification is forgotten when this process
-   * has released the key, or after some seconds.
+   * The latest notification of each key. It is forgotten when this process has released the
+   * key, or after some seconds.
    */
   readonly #notifications = new Map<string, Notification>();
   readonly #rate = new NotificationRate();
@@ -69,7 +70,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   /**
-   * Whether this process has polled the key after a notification. Then other processes are
+   * Whether this process has polled the key since it was notified. If so, other processes are
    * probably queued behind it.
    */
   isContended(key: string): boolean {
@@ -87,8 +88,8 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   acquire(run: Run, request: SqlAcquireRequest, first: boolean): Promise<LockAcquireResult | RowRefusal> {
-    // Since most attempts get the key, only a refused attempt starts the connection, see
-    // `queue`.
+    // This does not open the connection for notifications, since most attempts get the key.
+    // Only a refused attempt opens it, see queue().
     const queues = isPlain(request) && !request.resend && this.#listener.isOpen && this.canQueue();
     const { channel } = this.#listener;
     return queues
@@ -97,11 +98,11 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   async queue(run: Run, key: string, refusal: Refusal, first: boolean): Promise<Refusal> {
-    // During a grace period, the key has no row in which this process could queue.
+    // In the grace period, a key has no row in which this process could queue.
     if (!this.canQueue() || refusal.holder?.label === GRACE_LABEL) return refusal;
     const queued = await this.locks.queue(run, key, this.#listener.channel, first);
     if (queued === 'full') return refusal;
-    // the key was just released, or its row is locked
+    // If the process could not queue, the key was just released, or its row is locked.
     return queued ? { ...refusal, queued: true } : CONTENTION;
   }
 
@@ -122,8 +123,8 @@ export class PostgresWakeUps implements ProcessWakeUps {
 
   released(key: string, waiting: boolean, result: ReleaseResult): void {
     if (result !== 'gone' && this.isContended(key)) this.#notifications.delete(key);
-    // After `gone`, the waiters poll too: the first answer may have been lost, and with it the
-    // information whether another process was notified.
+    // After `gone`, waiters poll as if no other process had been notified: an earlier try may
+    // have released the key, and its lost answer would have said whether it notified one.
     if (result !== 'notified') this.onReleased(key, !(waiting && this.canQueue()));
   }
 
@@ -132,7 +133,11 @@ export class PostgresWakeUps implements ProcessWakeUps {
     await this.#listener.close();
   }
 
-  /** @param key the released key; if it is missing, notifications may have been lost */
+  /**
+   * Handles a notification.
+   *
+   * @param key the released key; missing if notifications may have been lost
+   */
   #notified(key?: string): void {
     if (key !== undefined) this.#rate.received();
     const now = performance.now();
@@ -144,7 +149,7 @@ export class PostgresWakeUps implements ProcessWakeUps {
     if (this.#closed) return;
     this.connections
       .use(OPERATION_LIMIT, (run) => this.locks.notifyNext(run, key, this.#listener.channel))
-      .catch(() => undefined); // the other processes also poll, a little later
+      .catch(() => undefined); // the next processes in the queue also poll, a little later
   }
 }
 
@@ -152,22 +157,22 @@ const SHORTEST_PAUSE = 1_000;
 const LONGEST_PAUSE = 60_000;
 const QUIT_LIMIT = 1_000;
 /**
- * Milliseconds between two checks that the server is still the writer, while waiters rely on
- * the connection.
+ * Milliseconds between two checks that the connection still leads to the writer, while waiters
+ * rely on it.
  */
 const CHECK_EVERY = 5_000;
 
 /**
- * Listens on the channel of this process. It opens a separate connection when a call waits for
- * the first time.
+ * Listens on the channel of this process, on a separate connection, which it opens when a call
+ * waits for the first time.
  *
- * Without the connection, waiters poll. They also poll behind a pooler, in whose sessions a
- * client cannot listen.
+ * Without the connection, waiters poll. They also poll behind a pooler, since a client cannot
+ * listen in sessions that it shares.
  */
 export class PostgresListener {
   /**
-   * The channel of this process alone. It is short, since the row of each key for which the
-   * process waits contains it.
+   * The channel on which only this process listens. Its name is short, since it is written
+   * into the row of each key for which this process waits.
    */
   readonly channel = `nl${randomBytes(6).toString('base64url')}`;
   #link: PostgresLink | undefined;
@@ -179,22 +184,25 @@ export class PostgresListener {
   #closed = false;
 
   /**
-   * @param notified receives the released key, or no key after the connection has ended, since
-   * notifications may have been lost
+   * @param notified receives the released key; receives no key after the connection has ended,
+   * since notifications may have been lost meanwhile
    */
   constructor(
     private readonly connect: (abandoned: AbortSignal) => Promise<PostgresLink>,
     private readonly notified: (key?: string) => void,
   ) {}
 
-  /** Whether the connection is open. Unlike `listens`, this never opens it. */
+  /**
+   * Whether the connection is open. Unlike `listens()`, this property never opens the
+   * connection.
+   */
   get isOpen(): boolean {
     return this.#link !== undefined;
   }
 
   /**
-   * Whether the connection is open, so that notifications arrive. If not, this starts to open
-   * it.
+   * Whether the connection is open, so that notifications arrive. If it is not open, this
+   * method begins to open it.
    */
   listens(): boolean {
     if (this.#link) {
@@ -208,7 +216,8 @@ export class PostgresListener {
 
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#opening) this.#abandoned.abort(); // the server may never answer
+    // Ends the opening, since the server may never answer.
+    if (this.#opening) this.#abandoned.abort();
     await this.#opening;
     const link = this.#link;
     this.#link = undefined;
@@ -221,17 +230,17 @@ export class PostgresListener {
     try {
       link = await this.connect(signal);
       signal.addEventListener('abort', () => link?.destroy());
-      // The check comes before LISTEN, which must not change a pooler's session, since another
-      // client uses it next.
+      // The check comes before LISTEN: behind a pooler, LISTEN would change a session that
+      // another client uses next.
       const { pid, writer } = await inTime(serverOf(link));
-      // there is a pooler, so later tries would fail too
+      // A different process id shows a pooler, behind which later tries would fail too.
       if (pid !== link.pid) this.#closed = true;
       if (this.#closed) return await leave(link);
       if (!writer) throw new Error('The server takes no writes');
       await inTime(link.send(`LISTEN "${this.channel}"`));
       this.#begin(link);
     } catch {
-      // The waiters poll until the next try.
+      // Opening has failed. The waiters poll until the next try.
       link?.destroy();
       this.#notBefore = performance.now() + this.#pause;
       this.#pause = Math.min(2 * this.#pause, LONGEST_PAUSE);
@@ -239,18 +248,20 @@ export class PostgresListener {
   }
 
   /**
-   * Closes the connection if its server was demoted. Such a server may keep its connections
-   * open, but releases send notifications on the new writer, to which the next connection
-   * leads.
+   * Closes the connection if its server is no longer the writer. A demoted server may keep its
+   * connections open, but releases notify processes through the new writer, and the next
+   * connection leads there.
    */
   async #check(link: PostgresLink): Promise<void> {
     this.#checkAt = performance.now() + CHECK_EVERY;
     const server = await inTime(serverOf(link, this.channel)).catch(() => undefined);
-    if (!server?.writer) link.destroy(); // without an answer, the connection is dead
+    // A server that does not answer has no result here, so its connection is closed too.
+    if (!server?.writer) link.destroy();
   }
 
   #begin(link: PostgresLink): void {
-    link.unref(); // each waiter has a timer that keeps the process alive
+    // The process stays alive as long as it has waiters, since each waiter has a timer.
+    link.unref();
     link.onNotification((key) => this.notified(key));
     this.#link = link;
     this.#checkAt = performance.now() + CHECK_EVERY;
@@ -266,8 +277,8 @@ export class PostgresListener {
 /**
  * Reads the process id of the connection's session, and whether the server takes writes.
  *
- * @param channel the channel of the connection, which pg_stat_activity then shows in the last
- * statement
+ * @param channel the channel of the connection. It is written into the statement, since
+ * pg_stat_activity shows the last statement of a session
  */
 async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: number; writer: boolean }> {
   const listens = channel === undefined ? '' : ` /* after LISTEN "${channel}" */`;
@@ -277,7 +288,7 @@ async function serverOf(link: PostgresLink, channel?: string): Promise<{ pid: nu
   return { pid: Number(rows[0]?.pid), writer: rows[0]?.read_only !== 'on' };
 }
 
-/** Closes the connection, or destroys it if it is dead. */
+/** Closes the connection. If the server does not answer, closes only the socket. */
 async function leave(link: PostgresLink): Promise<void> {
   await inTime(link.quit(), QUIT_LIMIT).catch(() => link.destroy());
 }
