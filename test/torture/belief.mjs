@@ -1,13 +1,14 @@
 import { now } from './terms.mjs';
 
-/** Milliseconds between two checks. */
+/** Milliseconds between two checks of `held`. */
 const PACE = 10;
 
 /**
- * The time during which a worker believed that it held a lock, according to `held`.
+ * Records the time during which `held` of a lock was true, so that the worker believed that it
+ * held the lock.
  *
- * The clock is read before each check: a process that is suspended in between believed in the
- * lock at that time, whatever it finds afterwards.
+ * The clock is read before each check, so the recorded time stays before the suspension if the
+ * process is suspended between the two.
  */
 export class Belief {
   #lock;

@@ -1,8 +1,8 @@
 import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
 
 /**
- * Times are milliseconds on one clock. A hold has no `from` and `until` when the worker never
- * believed that it held the key.
+ * Times are milliseconds on the clock that all processes share. A hold has no `from` and
+ * `until` if `held` was never true.
  *
  * @typedef {{
  *   id: string,
@@ -48,8 +48,8 @@ import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
  */
 
 /**
- * Two workers that believed at the same time that they held one key. `until` is the last time
- * at which `held` was true.
+ * Finds two workers that held the same key at the same time. `until` of a hold is the last
+ * time at which `held` was true.
  *
  * @param {readonly Hold[]} holds
  * @returns {Violation[]}
@@ -72,7 +72,8 @@ export function overlaps(holds) {
 }
 
 /**
- * A later holder without a greater token, or a token that was granted twice.
+ * Finds holders whose token is not greater than that of the holder before them, and tokens
+ * that were granted twice.
  *
  * @param {readonly Hold[]} holds
  * @returns {Violation[]}
@@ -87,7 +88,8 @@ export function tokensThatDoNotGrow(holds) {
           : violation('token', hold.from, `${name(hold)} came after ${name(held[i])} on "${hold.key}"`),
       ),
   );
-  // A grant whose answer came too late has no place in the order, but a token of its own.
+  // A hold whose grant came too late has no place in this order, but even its token must not
+  // be granted twice.
   const seen = new Map();
   const repeated = holds.flatMap((hold) => {
     const place = `${hold.key} ${hold.token}`;
@@ -105,8 +107,8 @@ export function tokensThatDoNotGrow(holds) {
 }
 
 /**
- * In the fenced ledger, no write has an older token than the write before it, and each builds
- * on that write's value.
+ * Finds writes in the fenced ledger that have an older token than the write before, or do not
+ * increment the value of the write before.
  *
  * @param {readonly LogEntry[]} log
  * @returns {Violation[]}
@@ -141,9 +143,10 @@ export function brokenFence(log) {
 }
 
 /**
- * In the ledger without a fence, finds writes that do not build on the write before. One of
- * the two was carried out late, after the key had a new holder, as happens to a process that
- * is frozen between check and write. Its check must not be late.
+ * Finds writes in the ledger without a fence that do not increment the value of the write
+ * before. The older of the two writes was carried out late: its process was frozen between
+ * check and write until the key had a new holder. That is no violation if the check came
+ * before the new grant.
  *
  * @param {readonly LogEntry[]} log
  * @param {{ writes: ReadonlyMap<string, Write>, holds: ReadonlyMap<string, Hold> }} told
@@ -195,19 +198,14 @@ export function wrongAnswers(log, writes) {
 }
 
 /**
- * How long the key of each killed worker stayed taken although other workers wanted it.
+ * Measures how long the key of each killed worker stayed taken although other workers wanted
+ * the key.
  *
- * The time of other faults and shortly after them does not count, nor does the time in which
- * the machine ran no worker (`lags`).
+ * Times during and shortly after other faults do not count. Times in which the machine was too
+ * busy to run a worker (`lags`) do not count, either.
  *
- * @param {{
- *   kills: readonly Kill[],
- *   holds: readonly Hold[],
- *   wants: readonly Want[],
- *   disturbances: readonly Span[],
- *   lags: readonly Span[],
- *   slack?: number,
- * }} told
+ * @param {{ kills: readonly Kill[], holds: readonly Hold[], wants: readonly Want[],
+ * disturbances: readonly Span[], lags: readonly Span[], slack?: number, }} told
  * @returns {TakeOver[]}
  */
 export function takeOvers({ kills, holds, wants, disturbances, lags, slack = TAKE_OVER_SLACK }) {
@@ -221,9 +219,11 @@ export function takeOvers({ kills, holds, wants, disturbances, lags, slack = TAK
         want.from < next?.grantedAt &&
         want.until >= next?.grantedAt,
     );
-    if (!next || !waiting) return []; // No worker wanted the key.
+    // A take-over can only be measured if another worker wanted the key.
+    if (!next || !waiting) return [];
     const span = { from: kill.at, until: next.grantedAt };
-    // Another killed worker may have been granted the key without recording it.
+    // Another killed worker may have got the key without recording it, which blocks the key
+    // for one more ttl.
     const deaths = kills
       .filter(({ worker }) => worker !== kill.worker)
       .map(({ at }) => ({ from: at, until: at + TTL }));
@@ -237,7 +237,7 @@ export function takeOvers({ kills, holds, wants, disturbances, lags, slack = TAK
       took,
       next: next.id,
       undisturbed: disturbed === 0,
-      /** Whether a worker waited for the key when its holder was killed. */
+      /** Whether another worker was already waiting for the key when its holder was killed. */
       awaited: waiting.from <= kill.at,
       lag,
       tooLong: took - disturbed - lag > patience,
@@ -261,7 +261,7 @@ export function lateTakeOvers(found) {
     );
 }
 
-/** The part of a span that the other spans cover, in milliseconds. */
+/** Returns for how many milliseconds of a span at least one of the other spans is present. */
 export function covered({ from, until }, spans) {
   let sum = 0;
   let end = from;

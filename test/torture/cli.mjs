@@ -1,5 +1,5 @@
-// The program of `npm run torture` after installation and build: eight processes compete for
-// three locks while processes, links and the database fail.
+// The program of `npm run torture`, which needs an installation and a build. Eight processes
+// compete for three locks while processes, links and the database fail.
 import { parseArgs } from 'node:util';
 import { main } from './main.mjs';
 
@@ -17,7 +17,7 @@ const { values } = parseArgs({
 });
 
 const { smoke, planted, minutes, seconds = minutes === undefined ? 60 : 60 * Number(minutes) } = values;
-// The eight processes that compete for three locks find a planted bug.
+// A planted bug is found without crowds, by the eight processes that compete for three locks.
 const callers = Number(values.callers ?? (planted === undefined ? 30 : 0));
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
 console.log(`seed ${seed}`);
@@ -32,5 +32,6 @@ const exitCode = await main({
   out: values.out,
   command: ['npm run torture --', ...process.argv.slice(2)].join(' '),
 });
-// Node 20 sometimes spins at its natural exit, waiting for the handle of an ended process.
+// An explicit exit is needed, because Node 20 sometimes spins at its natural exit, waiting for
+// the handle of an ended process.
 process.exit(exitCode);

@@ -3,7 +3,7 @@ import { mongoStore } from 'nestjs-locked/mongodb';
 import { MongoLedger } from './mongo-ledger.mjs';
 
 /**
- * The parts of a worker on MongoDB. Locks and ledgers share one client, as in an application.
+ * Connects a worker to MongoDB. Its locks and ledgers share one client, as in an application.
  */
 export async function connect({ url, clientOptions, databaseName }) {
   const client = await new MongoClient(url, clientOptions).connect();

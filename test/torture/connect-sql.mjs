@@ -3,7 +3,7 @@ import { typeOrmStore } from 'nestjs-locked/typeorm';
 import { SqlLedger } from './sql-ledger.mjs';
 
 /**
- * The parts of a worker on a SQL database. Locks and ledgers share one pool, as in an
+ * Connects a worker to a SQL database. Its locks and ledgers share one pool, as in an
  * application.
  */
 export function connect({ options }) {

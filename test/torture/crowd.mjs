@@ -3,23 +3,26 @@ import { Belief } from './belief.mjs';
 import { describeFailure } from './failure.mjs';
 import { CROWD_TTL } from './terms.mjs';
 
-/** Milliseconds between two rushes of one process. */
+/**
+ * Milliseconds between two rushes of one process. In a rush, all its callers want a lock at
+ * once.
+ */
 const PAUSE = 600;
-/** Milliseconds between two checks of a lock by its caller. */
+/** Milliseconds between two checks of `held` by the caller that has the lock. */
 const PACE = 50;
-/** Milliseconds that some callers wait for a key. */
+/** Milliseconds that the patient callers wait for a key. All other callers try only once. */
 const WAIT = 400;
 
 /**
  * Many callers of one process that want different keys at the same time, so their requests
- * share statements. All processes want the same keys. The callers write nothing: their beliefs
- * and tokens show whether each caller got its own answer.
+ * share statements. All processes want the same keys. The callers write no data: the times of
+ * their holds and their tokens show whether each caller got the answer to its own request.
  */
 export class Crowd {
   #stop = new AbortController();
   #count = 0;
 
-  /** @param options `callers`: their number */
+  /** @param options `callers`: the number of callers */
   constructor({ locks, record, bug, id, callers }) {
     Object.assign(this, { locks, record, bug, id, callers });
   }
@@ -38,7 +41,8 @@ export class Crowd {
 
   async #turn(place) {
     const id = `${this.id}-crowd-${++this.#count}`;
-    // Some callers want the key of another caller, and some give up during their request.
+    // A few callers want the key of another caller, and a few abort their request while it is
+    // under way.
     const number = (Math.random() < 0.9 ? place : Math.floor(Math.random() * this.callers)) % this.callers;
     const key = `crowd-${number}`;
     const signals = [this.#stop.signal];
@@ -69,7 +73,10 @@ export class Crowd {
   }
 }
 
-/** Mostly short; a few holds need renewals. */
+/**
+ * Draws how long a caller holds its lock: mostly a short time, and sometimes so many
+ * milliseconds that the lock needs renewals.
+ */
 function holdTime() {
   return Math.random() < 0.995 ? Math.random() * 20 : Math.random() * (CROWD_TTL / 2);
 }

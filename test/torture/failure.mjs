@@ -1,7 +1,10 @@
 import { inspect } from 'node:util';
 import { LockNotAcquiredError, LockStoreError } from 'nestjs-locked';
 
-/** The record of a failure. Only failures of busy locks and of the store are expected. */
+/**
+ * Returns how a failure is recorded. Any error other than a busy lock or a failing store is
+ * recorded as unexpected.
+ */
 export function describeFailure(error) {
   const expected = error instanceof LockNotAcquiredError || error instanceof LockStoreError;
   return {
@@ -11,7 +14,10 @@ export function describeFailure(error) {
   };
 }
 
-/** Marks failures that are permanent. No run waits until a permanent failure ends. */
+/**
+ * Returns fields that mark a permanent failure. A run fails because of it, since waiting would
+ * not help.
+ */
 export function permanenceOf({ transient, cause }) {
   return transient === false ? { permanent: true, cause: inspect(cause, { depth: 4 }) } : {};
 }

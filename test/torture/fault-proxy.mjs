@@ -1,7 +1,10 @@
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 
-/** A proxy between one worker and the server that misbehaves on demand. */
+/**
+ * A proxy between one worker and the server. It breaks or delays connections when a test says
+ * so.
+ */
 export class FaultProxy {
   #links = new Set();
   #server;
@@ -26,7 +29,7 @@ export class FaultProxy {
     return this.#server.address().port;
   }
 
-  /** The number of connections. */
+  /** The number of connections that are open through the proxy now. */
   get open() {
     return this.#links.size;
   }
@@ -38,19 +41,22 @@ export class FaultProxy {
     }
   }
 
-  /** While switched on, requests arrive, and the link breaks before the answer. */
+  /**
+   * While `lost` is `true`, the server gets all requests, but the link breaks before the
+   * answer reaches the worker.
+   */
   loseAnswers(lost) {
     this.#answersLost = lost;
   }
 
-  /** Delays each direction by this time. */
+  /** Delays the data of each direction by this many milliseconds. */
   delay(latency) {
     this.#latency = latency;
   }
 
   /**
-   * While switched on, nothing passes, and neither side notices. The data arrive afterwards,
-   * unless the link is cut first.
+   * While `silent` is `true`, no data pass, and neither side notices. The data arrive
+   * afterwards, unless the link is cut first.
    */
   blackHole(silent) {
     this.#silent = silent;
@@ -73,7 +79,8 @@ export class FaultProxy {
     this.#links.add(link);
     for (const socket of [client, server]) {
       socket.setNoDelay(true);
-      socket.on('error', () => {}); // 'close' follows
+      // Node emits 'close' after each error, and that event is handled.
+      socket.on('error', () => {});
       socket.on('close', () => {
         this.#links.delete(link);
         client.destroy();
@@ -88,7 +95,7 @@ export class FaultProxy {
     if (this.#silent) for (const socket of [client, server]) socket.pause();
   }
 
-  /** Forwards in order, also when the latency decreases meanwhile. */
+  /** Forwards data in their order, even if the latency is lowered while data are waiting. */
   #forward(from, to, passes) {
     const waiting = [];
     const deliver = () => {

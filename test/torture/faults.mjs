@@ -3,17 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AFTERMATH, POLL, TAKE_OVER_SLACK, TTL } from './terms.mjs';
 
 /**
- * The faults of workers, links and servers. Each one does its damage, repairs it, and resolves
- * to a text about it, or to nothing if there was no victim. `weight` is its number in one
- * schedule. With `alone`, no other fault runs beside it. `needs` is a feature that the system
- * must have.
+ * The faults of workers, links and servers. `strike` does the damage and repairs it. It
+ * resolves to a text about the fault, or to nothing if there was no victim. `weight` says how
+ * often the fault comes in one schedule. With `alone`, no other fault runs at the same time.
+ * `needs` names a feature without which the system does not get the fault.
  */
 export const FAULTS = {
   'SIGSTOP between check and write': {
     weight: 4,
     async strike({ hub, random, live }) {
       if (live().length === 0) return undefined;
-      const duration = random.between(1.3, 3) * TTL; // long enough to lose the lock
+      // The stop is longer than the ttl, so the worker loses its lock.
+      const duration = random.between(1.3, 3) * TTL;
       const signal = AbortSignal.timeout(3_000);
       const [worker] = await once(hub, 'between', { signal }).catch(() => []);
       if (worker?.state !== 'running') return undefined;
@@ -27,7 +28,8 @@ export const FAULTS = {
     async strike({ system, random, some }) {
       const workers = await some();
       const duration = random.between(0.2, 3) * TTL;
-      // A process that is stopped inside a write of SQLite blocks all others on the file.
+      // Workers on SQLite stop themselves between two statements, since a process that is
+      // stopped inside a write would block all others.
       if (!system.target) await Promise.all(workers.map((worker) => worker.freezeItself(duration)));
       else {
         for (const worker of workers) worker.freeze();
@@ -42,8 +44,8 @@ export const FAULTS = {
     weight: 2,
     needs: 'target',
     /**
-     * Mostly a request is under way when the process is stopped, and its answer waits until
-     * the process goes on.
+     * Over a slow link, a request is mostly under way when the process is stopped, so its
+     * answer has to wait until the process goes on.
      */
     async strike({ random, holder }) {
       const worker = await holder();
@@ -66,7 +68,8 @@ export const FAULTS = {
     weight: 2,
     alone: true,
     async strike({ random, holder, kill, history }) {
-      // The effects of earlier faults end first, because this take-over is measured.
+      // This pause lets the effects of earlier faults end, since the take-over after the kill
+      // is measured.
       await sleep(AFTERMATH + random.between(0, 200));
       const worker = await holder();
       if (!worker) return undefined;
@@ -148,8 +151,8 @@ export const FAULTS = {
     weight: 2,
     needs: 'pools',
     /**
-     * A store that does not check its connections would write its locks into a transaction
-     * that is left open.
+     * Leaves connections with open transactions in the pool. A store that does not check its
+     * connections would write its locks into such a transaction.
      */
     async strike({ some }) {
       const workers = await some();
@@ -174,8 +177,9 @@ export const FAULTS = {
     needs: 'demote',
     onServer: true,
     /**
-     * As in a switchover, the server refuses writes but serves reads, and its sessions stay
-     * open. Afterwards it is a writer for a while.
+     * Lets the server refuse writes but serve reads while its sessions stay open, as in a
+     * switchover. Afterwards the server accepts writes for at least one ttl before the next
+     * fault.
      */
     async strike({ system, random }) {
       const duration = random.between(0.3, 2.5) * TTL;
@@ -203,14 +207,17 @@ export const FAULTS = {
   },
 };
 
-/** The fault that causes stale writes. Without a stale write, a run proves nothing. */
+/**
+ * The fault that causes stale writes. A run without a stale write proves nothing about the
+ * fence.
+ */
 export const PROVING = 'SIGSTOP between check and write';
 
 const SHORTEST = 8;
 
 /**
- * The faults that the system supports, limited to `only`. Each comes as often as its weight;
- * in a short schedule, all come equally often.
+ * Returns the faults of one schedule: those in `only` that the system supports. Each fault
+ * comes as often as its weight says; in a short schedule, all faults come equally often.
  */
 export function deckFor(system, { short, only = Object.keys(FAULTS) }) {
   const kinds = Object.entries(FAULTS).filter(

@@ -1,17 +1,20 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 
 const CHUNK = 1 << 16;
-/** Milliseconds without a check after which a worker may have been busy or without a lock. */
+/**
+ * A worker counts as the holder of a lock if `held` was true at most this many milliseconds
+ * ago.
+ */
 const FRESH = 60;
 
-/** The records of all workers, merged. */
+/** The merged records of all workers. */
 export class History {
   /**
-   * The grants of workers: `{ id, worker, key, token, from, until, release, lost }`. Without
-   * `from`, the worker never believed that it held the key.
+   * The grants of workers: `{ id, worker, key, token, from, until, release, lost }`. A grant
+   * without `from` came so late that `held` was never true.
    */
   holds = new Map();
-  /** The writes: `{ id, hold, kind, key, token, value, at, outcome }`. */
+  /** The writes of workers: `{ id, hold, kind, key, token, value, at, outcome }`. */
   writes = new Map();
   /** The times in which a worker wanted a key: `{ id, worker, key, from, until }`. */
   wants = new Map();
@@ -36,7 +39,7 @@ export class History {
     }
   }
 
-  /** Ends the wants of a worker that has ended. */
+  /** Records that a worker process has ended, so it no longer wants any key. */
   ended(worker, at) {
     for (const want of this.wants.values()) if (want.worker === worker) want.until = Math.min(want.until, at);
   }
@@ -46,8 +49,8 @@ export class History {
   }
 
   /**
-   * The holds in which the worker believed at this time, as far as its checks every few
-   * milliseconds show.
+   * Returns the holds of the worker at this time, as far as its checks every few milliseconds
+   * show.
    */
   heldBy(worker, at) {
     return [...this.holds.values()].filter(
@@ -65,7 +68,8 @@ export class History {
       case 'hold': {
         const { key, token, held } = details;
         this.counts.acquired++;
-        // Callers of a crowd record only grants.
+        // There is no want if the caller belongs to a crowd, since such callers record only
+        // grants.
         if (this.wants.has(id)) this.wants.get(id).until = at;
         this.holds.set(id, { id, worker, key, token, grantedAt: at, ...(held && { from: at, until: at }) });
         break;
@@ -132,7 +136,10 @@ export class History {
   }
 }
 
-/** The complete lines that were added to a file. A killed worker may leave half a line. */
+/**
+ * Reads the complete lines that were added to a file. A killed worker may leave an incomplete
+ * last line.
+ */
 function linesOf(source) {
   const buffer = Buffer.alloc(CHUNK);
   for (;;) {

@@ -4,16 +4,16 @@ const PACE = 10;
 const NOTABLE = 15;
 
 /**
- * The times in which the machine did not run this process. A machine that is this busy also
- * delays the workers.
+ * Records the times in which the machine was too busy to run this process, since the workers
+ * are delayed at such times, too.
  */
 export class LagMeter {
-  /** `{ from, until }` */
+  /** The times of all delays of more than 15 ms: `{ from, until }`. */
   spans = [];
   #expected = now() + PACE;
   #ticking = setInterval(() => this.#tick(), PACE);
 
-  /** The longest one, in milliseconds. */
+  /** The longest delay in milliseconds. */
   get worst() {
     return Math.round(Math.max(0, ...this.spans.map(({ from, until }) => until - from)));
   }

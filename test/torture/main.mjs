@@ -4,8 +4,8 @@ import { reportOf, saveReport } from './report.mjs';
 import { torture } from './torture.mjs';
 
 /**
- * Tortures one store after the other, so that they do not compete for the processors. Resolves
- * to the exit code.
+ * Tortures one store after the other, since stores that are tortured at once would compete for
+ * the processors. Resolves to the exit code.
  */
 export async function main({ stores, out, command, ...options }) {
   if (options.bug !== undefined && !BUG_NAMES.includes(options.bug))

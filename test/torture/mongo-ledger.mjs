@@ -28,7 +28,10 @@ export class MongoLedger {
     return ledger.value;
   }
 
-  /** Without a fence, only the lock keeps an older value from overwriting a newer one. */
+  /**
+   * Writes to the ledger without a fence, where only the lock keeps an older value from
+   * overwriting a newer value.
+   */
   async write({ id, key, token, value }) {
     return this.#update(
       { _id: `${key}/plain` },
@@ -37,7 +40,7 @@ export class MongoLedger {
     );
   }
 
-  /** From now on, the ledger refuses writes with an older token. */
+  /** Stores the token in the fenced ledger, which then refuses writes with an older token. */
   async claim({ id, key, token }) {
     const unlessNewer = { _id: `${key}/fenced`, fence: { $lte: token } };
     return this.#update(unlessNewer, { fence: token }, { id, kind: 'claim', token });
@@ -48,7 +51,10 @@ export class MongoLedger {
     return this.#update(unlessNewer, { fence: token, value }, { id, kind: 'fenced', token, value });
   }
 
-  /** Every write that was carried out, in order. A claim does not change the value. */
+  /**
+   * Resolves to all writes in the order in which they were carried out. A claim does not
+   * change the value.
+   */
   async log() {
     const ledgers = await this.#ledgers.find({}, fromPrimary).toArray();
     return ledgers.flatMap(({ _id, entries }) => {

@@ -1,6 +1,9 @@
 import { TTL } from './terms.mjs';
 
-/** A store definition whose store has some of its methods replaced. */
+/**
+ * Returns a store definition whose store has the methods that `change` returns, and otherwise
+ * its own.
+ */
 function replace(definition, change) {
   return {
     ...definition,
@@ -17,16 +20,16 @@ function replace(definition, change) {
   };
 }
 
-/** The time of the last answer that prolonged a lease, by owner. */
+/** For each owner, the time of the last answer that granted or renewed its lease. */
 const answered = new Map();
 
 /**
- * Bugs that a lock library could have. Each is planted into the workers, around a right store,
- * and the checks have to find it. A bug that the simulation or the conformance suite plants as
- * well has the same name there.
+ * Bugs that a lock library could have. Each bug is planted into the workers around a store
+ * without bugs, and the checks of torture have to find the bug. If the simulation or the
+ * conformance suite plants the same bug, the names are equal.
  *
- * `store` is the store on which the bug can be seen, by default SQLite. `faults` limits the
- * faults to those that reveal the bug, so that no run waits for them. `isHeld` replaces the
+ * `store` is the store on which the bug can be found, by default SQLite. `faults` limits a run
+ * to the faults that reveal the bug, so that the bug is found soon. `isHeld` replaces the
  * `held` of a lock.
  */
 const BUGS = [
@@ -37,7 +40,8 @@ const BUGS = [
   {
     name: "the client's clock decides",
     plant(store) {
-      const ahead = Math.random() * 2 * TTL; // of the database's clock
+      // Milliseconds by which the clock of the client is ahead of the clock of the database.
+      const ahead = Math.random() * 2 * TTL;
       return replace(store, (right) => ({
         async acquire(key, ...rest) {
           const found = await right.inspect(key);
@@ -54,7 +58,7 @@ const BUGS = [
   },
   {
     name: 'the deadline of a grant counts from its answer',
-    store: 'postgres', // answers of SQLite cannot be late
+    store: 'postgres', // The answers of SQLite cannot be late, since no network delays them.
     faults: ['SIGSTOP behind a slow link'],
     plant: (store) =>
       replace(store, (right) => ({
@@ -75,7 +79,7 @@ const BUGS = [
   },
   {
     name: 'a renewal that a read-only server refuses counts as renewed',
-    store: 'postgres', // a file has no server to demote
+    store: 'postgres', // SQLite has no server that could become read-only.
     faults: ['demoted server'],
     plant: (store) =>
       replace(store, (right) => ({
@@ -100,9 +104,11 @@ const BUGS = [
   },
   {
     name: 'the transaction status in the answer of a grant is ignored',
-    store: 'postgres', // on SQLite, the locks have a connection of their own
+    // On SQLite, the locks have their own connection, which dirty connections of the pool do
+    // not affect.
+    store: 'postgres',
     faults: ['dirty connections'],
-    /** The driver reports each answer as given outside of a transaction. */
+    /** Lets the driver report for each answer that no transaction is open. */
     async plant(store) {
       const { default: pg } = await import('pg');
       const emit = Reflect.get(pg.Connection.prototype, 'emit');
@@ -115,7 +121,10 @@ const BUGS = [
   },
   {
     name: 'a held key is granted: ON DUPLICATE KEY with FOUND_ROWS',
-    /** MySQL can count a row that it found and did not change as changed. */
+    /**
+     * With FOUND_ROWS, MySQL counts a row that it found as changed even if it did not change
+     * the row.
+     */
     plant: (store) =>
       replace(store, (right) => ({
         async acquire(...attempt) {
@@ -128,12 +137,12 @@ const BUGS = [
 
 export const BUG_NAMES = BUGS.map(({ name }) => name);
 
-/** The store on which a bug can be seen. */
+/** Returns the store on which the bug can be found. */
 export function storeOf(name) {
   return planted(name).store ?? 'sqlite';
 }
 
-/** The bug with this name; without a name, no bug. */
+/** Returns the bug with this name, or a change that does nothing if no name is given. */
 export function planted(name) {
   if (name === undefined) return { plant: (store) => store };
   const bug = BUGS.find((one) => one.name === name);

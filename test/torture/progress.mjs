@@ -1,6 +1,6 @@
 /**
- * The progress of the torture: a table that is redrawn on a terminal, otherwise a line every
- * few seconds.
+ * Shows the progress of the torture: on a terminal as a table that is redrawn, elsewhere as a
+ * line every few seconds.
  */
 export function openProgress(stream) {
   return stream.isTTY && process.env.TERM !== 'dumb' ? new LiveProgress(stream) : new PlainProgress(stream);

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { FAULTS } from './faults.mjs';
 import { KEYS, POLL, TTL, WORKERS } from './terms.mjs';
 
-/** The results for programs. */
+/** Returns the results as data for programs. */
 export function reportOf(results, { command, date = new Date() }) {
   const processors = cpus();
   return {
@@ -22,7 +22,7 @@ export function reportOf(results, { command, date = new Date() }) {
   };
 }
 
-/** Writes `torture.json` and `torture.md`; resolves to the path of the latter. */
+/** Writes `torture.json` and `torture.md`, and resolves to the path of `torture.md`. */
 export async function saveReport(report, folder) {
   await mkdir(folder, { recursive: true });
   await writeFile(join(folder, 'torture.json'), `${JSON.stringify(report, undefined, 2)}\n`);
@@ -31,7 +31,7 @@ export async function saveReport(report, folder) {
   return path;
 }
 
-/** The results for people, as Markdown. */
+/** Returns the results as Markdown for people. */
 export function markdownOf({ date, command, machine, terms, results }) {
   const { processor, cores, memory, node, platform } = machine;
   const columns = results.map(({ store, version, error }) => (error ? store : `${store} ${version}`));

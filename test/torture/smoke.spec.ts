@@ -7,7 +7,10 @@ import { selectedStores } from '../servers/targets.js';
 
 const stores = selectedStores.filter((store) => ['postgres', 'mariadb', 'sqlite', 'mongodb'].includes(store));
 
-/** Runs torture in a process of its own, with a server of its own that it kills. */
+/**
+ * Runs torture in a separate process, which starts its own server, since torture kills the
+ * server.
+ */
 async function torture(folder: string, ...options: string[]) {
   const output = await new Promise<string>((resolve) => {
     execFile(process.execPath, ['test/torture/cli.mjs', '--out', folder, ...options], (_, stdout, stderr) =>
@@ -27,7 +30,7 @@ for (const store of stores)
     });
     afterAll(() => rm(folder, { recursive: true }));
 
-    it('B53 under torture, no two processes hold a lock at once, and the fence refuses late writes', async () => {
+    it('B53 under torture, two processes never hold a lock at once, and the fence refuses late writes', async () => {
       const { output, violations, staleWritesRefused, error } = await torture(
         folder,
         '--smoke',

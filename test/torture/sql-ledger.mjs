@@ -8,7 +8,10 @@ const LOG = 'torture_log';
  */
 export class SqlLedger {
   #dataSource;
-  /** Whether a connection may be dirty. */
+  /**
+   * Whether the pool may have connections in open transactions, so that each has to be cleaned
+   * before use.
+   */
   #mustClean = false;
 
   constructor(dataSource) {
@@ -28,7 +31,10 @@ export class SqlLedger {
     return Number(records[0].value);
   }
 
-  /** Without a fence, only the lock keeps an older value from overwriting a newer one. */
+  /**
+   * Writes to the ledger without a fence, where only the lock keeps an older value from
+   * overwriting a newer value.
+   */
   async write({ id, key, token, value }) {
     return this.#update(`fence = ?, value = ?, write_id = ?, kind = 'plain' WHERE id = ?`, [
       token,
@@ -38,7 +44,7 @@ export class SqlLedger {
     ]);
   }
 
-  /** From now on, the ledger refuses writes with an older token. */
+  /** Stores the token in the fenced ledger, which then refuses writes with an older token. */
   async claim({ id, key, token }) {
     return this.#update(`fence = ?, write_id = ?, kind = 'claim' WHERE id = ? AND fence <= ?`, [
       token,
@@ -58,7 +64,7 @@ export class SqlLedger {
     ]);
   }
 
-  /** Every write that was carried out, in order. */
+  /** Resolves to all writes in the order in which they were carried out. */
   async log() {
     const { records } = await this.#run(
       `SELECT ledger, write_id AS id, kind, token, value FROM ${LOG} ORDER BY seq`,
@@ -68,7 +74,7 @@ export class SqlLedger {
 
   /**
    * Leaves some connections of the pool in open transactions, like an application that forgets
-   * to end them. Resolves to their number.
+   * to end its transactions. Resolves to the number of these connections.
    */
   async leaveDirty() {
     this.#mustClean = true;
@@ -77,7 +83,8 @@ export class SqlLedger {
     await Promise.all(
       runners.map(async (runner, i) => {
         try {
-          // one of the statements fails on purpose
+          // The error is ignored, since one of the statements has to fail to leave a broken
+          // transaction.
           for (const sql of kinds[i]) await runner.query(sql).catch(() => {});
         } finally {
           await runner.release();

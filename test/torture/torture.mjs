@@ -16,7 +16,7 @@ import { Torturer } from './torturer.mjs';
 import { judge } from './verdict.mjs';
 import { WorkerProcess } from './worker-process.mjs';
 
-/** Milliseconds between two reads of the records. */
+/** Milliseconds between two reads of the records of the workers. */
 const PACE = 250;
 const START_LIMIT = 90_000;
 const PROBE_LIMIT = 30_000;
@@ -26,11 +26,11 @@ const INTERRUPTS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 /**
  * Tortures one store and resolves to the results.
  *
- * @param options `store`; `seconds` at most; `seed`; `callers`: the number of callers in each
- * process that want different keys at once, beside the caller that competes for three;
- * `rounds`: the number of schedules; `short`: each fault once in a schedule, and soon; `bug`:
- * a planted bug, whose discovery ends the run
- * @param watch gets the present state a few times a second
+ * @param options `store`; `seconds`: the longest duration; `seed`; `callers`: the number of
+ * callers in each process that want different keys at once, in addition to the worker that
+ * competes for three keys; `rounds`: the number of schedules; `short`: whether all faults come
+ * equally often, with short pauses; `bug`: a planted bug, whose discovery ends the run
+ * @param watch gets the state of the run a few times a second
  */
 export async function torture(
   { store, seconds, seed, callers = 0, rounds, short = false, bug },
@@ -89,7 +89,7 @@ class Run {
     });
     const from = now();
     const torturing = this.#torturer.torture(rounds);
-    torturing.catch(() => {}); // awaited below
+    torturing.catch(() => {}); // A rejection is handled below, where the promise is awaited.
     await this.#readUntil(from + seconds * 1_000, from);
     this.#torturer.end();
     await torturing;
@@ -101,7 +101,10 @@ class Run {
     return this.#result({ from, until });
   }
 
-  /** Kills the workers, because a frozen worker would not notice that its parent has ended. */
+  /**
+   * Kills the workers, because a frozen worker would not notice the end of its parent and go
+   * on for good.
+   */
   abandon() {
     for (const worker of this.#workers) worker.destroy();
   }
@@ -139,7 +142,7 @@ class Run {
     if (this.#died.length > 0) throw new Error(this.#died[0].text);
   }
 
-  /** Reads the records until the time is over, or until a planted bug is found. */
+  /** Reads the records of the workers until the time is over or a planted bug is found. */
   async #readUntil(end, from) {
     while (now() < end && !this.#torturer.ended) {
       await sleep(Math.min(PACE, Math.max(1, end - now())));
@@ -166,14 +169,14 @@ class Run {
   }
 
   /**
-   * After the last fault, each worker has to be able to take a lock, and each key has to be
+   * Checks after the last fault that each worker can take a lock, and that each key can be
    * taken.
    */
   async #calmDown() {
     this.#enter('calm');
     await within(START_LIMIT, 'a worker did not start again', this.#allRunning());
     const calmSince = now();
-    // The keys of killed workers are free again after their ttl.
+    // This pause is longer than the ttl, so the keys of killed workers are free again.
     await sleep(Math.max(AFTERMATH, 1.5 * TTL, this.options.callers > 0 ? 1.2 * CROWD_TTL : 0));
     const answers = await Promise.all(
       this.#workers.map(async (worker) => [worker, await worker.probe(PROBE_LIMIT)]),

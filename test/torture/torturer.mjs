@@ -3,14 +3,20 @@ import { deckFor, FAULTS, PROVING } from './faults.mjs';
 import { now } from './terms.mjs';
 
 const LONGEST_PAUSE = 1_200;
-/** The number of repetitions of the fault that causes stale writes, if none was refused. */
+/**
+ * If a run has refused no stale write, the fault that causes stale writes is repeated up to
+ * this many times.
+ */
 const EXTRA = 5;
 
-/** Applies faults to the workers, their links and the server, in the order of a seed. */
+/**
+ * Applies faults to the workers, their links and the server, in an order that depends only on
+ * the seed.
+ */
 export class Torturer {
-  /** `{ kind, from, until, text }` */
+  /** All faults so far: `{ kind, from, until, text }`. */
   faults = [];
-  /** `{ worker, key, token, at }` for each key that a killed worker held. */
+  /** All keys that a worker held when it was killed: `{ worker, key, token, at }`. */
   kills = [];
   /** The number of schedules (shuffled decks of all faults) that have begun. */
   schedules = 0;
@@ -19,14 +25,14 @@ export class Torturer {
   #ended = new AbortController();
   #failure;
 
-  /** @param options `only`: the kinds of faults, if not all */
+  /** @param options `only`: the kinds of faults to apply, by default all */
   constructor({ system, workers, history, hub, random, short, only }) {
     Object.assign(this, { system, workers, history, hub, random, short, only });
   }
 
   /**
-   * @param rounds the number of schedules; afterwards it goes on only until a stale write was
-   * refused
+   * @param rounds the number of schedules; after these, the torture goes on only until a stale
+   * write was refused
    */
   async torture(rounds = Infinity) {
     let deck = [];
@@ -62,12 +68,12 @@ export class Torturer {
     return this.#ended.signal.aborted;
   }
 
-  /** Ends the torture after the present faults are repaired. */
+  /** Ends the torture as soon as the faults under way are repaired. */
   end() {
     this.#ended.abort();
   }
 
-  /** The kinds of the present faults. */
+  /** The kinds of the faults that are under way. */
   get present() {
     return this.faults.filter(({ until }) => until === Infinity).map(({ kind }) => kind);
   }
@@ -75,8 +81,8 @@ export class Torturer {
   async #strike(kind) {
     const { strike, onServer } = FAULTS[kind];
     if (onServer) {
-      // Faults of the server come one after the other: a server that is down cannot end
-      // sessions.
+      // Faults of the server are applied one after the other, since a server that is down
+      // could not end sessions.
       this.#onServer = this.#onServer.then(() => this.#carryOut(kind, strike));
       await this.#onServer;
     } else await this.#carryOut(kind, strike);
@@ -88,7 +94,9 @@ export class Torturer {
     try {
       fault.text = await strike(this.#means());
     } catch (error) {
-      this.#failure ??= error; // for example, a server does not come back
+      // A fault rejects if the damage cannot be repaired, for example if a server does not
+      // come back.
+      this.#failure ??= error;
       this.end();
     }
     fault.until = now();
@@ -103,7 +111,7 @@ export class Torturer {
       const at = now();
       return live().filter(({ id }) => history.heldBy(id, at).length > 0);
     };
-    /** Waits for a holder, because not every moment has one. */
+    /** Picks a worker that holds a lock. Waits up to half a second for such a worker. */
     const holder = async () => {
       for (let tries = 0; tries < 20; tries++) {
         const found = holding();

@@ -10,10 +10,10 @@ import {
 import { AFTERMATH, TAKE_OVER_SLACK } from './terms.mjs';
 
 /**
- * The figures of a run, and whether it passed.
+ * Returns the figures of a run and whether the run passed.
  *
  * @param callers the number of callers in each process that want different keys at once
- * @param seen violations that were noticed during the run
+ * @param seen the violations that were noticed during the run
  */
 export function judge({ span, history, log, torturer, lags, callers = 0, seen }) {
   const { writes, wants, counts, troubles } = history;
@@ -26,7 +26,8 @@ export function judge({ span, history, log, torturer, lags, callers = 0, seen })
     wants: [...wants.values()],
     disturbances: faults.filter(({ kind }) => !kind.startsWith('kill')),
     lags: lags.spans,
-    // The attempt of the new holder queues behind those of its crowd.
+    // A take-over may take longer beside a crowd, since the attempt of the new holder queues
+    // behind the requests of the crowd.
     slack: TAKE_OVER_SLACK + 10 * callers,
   });
   const placed = ({ at, ...what }) => ({
@@ -81,7 +82,10 @@ function tally(faults) {
   return counts;
 }
 
-/** The durations of take-overs that no other fault disturbed. `p50` is their median. */
+/**
+ * Returns how long take-overs took that no other fault disturbed, in milliseconds. `p50` is
+ * the median.
+ */
 function figures(found) {
   const times = found
     .filter(({ undisturbed, awaited }) => undisturbed && awaited)

@@ -1,7 +1,10 @@
 import { openSync, writeSync } from 'node:fs';
 import { now } from './terms.mjs';
 
-/** The events of a worker as lines of a file. They survive when the process is killed. */
+/**
+ * Writes the events of a worker as lines to a file, so that they survive when the process is
+ * killed.
+ */
 export class WorkRecord {
   #file;
 

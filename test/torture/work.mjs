@@ -3,17 +3,20 @@ import { Belief } from './belief.mjs';
 import { describeFailure, permanenceOf } from './failure.mjs';
 import { CROWD_TTL, KEYS, now, TTL, WAIT } from './terms.mjs';
 
-/** Milliseconds between a worker's check and its write, in which the torturer can strike. */
+/**
+ * Milliseconds between the check and the write of a worker, which give the torturer time to
+ * freeze the worker in between.
+ */
 const EXPOSURE = 25;
 /**
- * Milliseconds after which the worker gives up a data statement, whose outcome is then
- * unknown.
+ * Milliseconds after which a worker no longer waits for the answer to a write, so that the
+ * outcome counts as unknown.
  */
 const PATIENCE = 4_000;
 
 /**
- * Takes locks and writes under them repeatedly. It records everything that shows whether the
- * locks excluded others.
+ * Takes locks and writes under them repeatedly. Its records show whether two workers ever held
+ * a lock at once.
  */
 export class Work {
   #stop = new AbortController();
@@ -31,7 +34,8 @@ export class Work {
   async repeat() {
     while (!this.#stop.signal.aborted) {
       await this.#turn();
-      // Without a pause, the last holder would be the first to acquire the key again.
+      // Without this pause, the last holder would always be the first to acquire the key
+      // again.
       await sleep(Math.random() * 60, undefined, { signal: this.#stop.signal }).catch(() => {});
     }
   }
@@ -73,11 +77,14 @@ export class Work {
     }
   }
 
-  /** Writes to two counters: one relies on the lock, the other on the fence. */
+  /**
+   * Writes to two counters: only the lock protects one of them, and a fence protects the
+   * other.
+   */
   async #writeUnder(id, lock, belief) {
     const { key, fencingToken: token } = lock;
-    // The claim comes before the read. After it, no worker with an older token can make a
-    // write that this worker misses.
+    // The claim has to come before the read: after the claim, no worker with an older token
+    // can change the value.
     const claim = { id: `${id}c`, key, token };
     const claimed = await this.#send(belief, 'claim', claim, () => this.ledger.claim(claim));
     const fencedValue = claimed && (await this.#read(() => this.ledger.read(key, 'fenced')));
@@ -86,7 +93,8 @@ export class Work {
 
     if (plainValue !== undefined && belief.look()) {
       const write = { id: `${id}p`, key, token, value: plainValue + 1 };
-      // The write is sent at once after the check.
+      // The write is sent immediately after the check, so only a stop of the process can come
+      // between them.
       await this.#send(belief, 'plain', write, () => (belief.held ? this.ledger.write(write) : undefined));
     }
     await sleep(workTime());
@@ -96,12 +104,12 @@ export class Work {
       process.send({ event: 'between', key, token });
       await sleep(EXPOSURE);
     }
-    // There is no check here, since the fence has to refuse a late write.
+    // The lock is not checked before this write, since the fence has to refuse a late write.
     const write = { id: `${id}f`, key, token, value: fencedValue + 1 };
     await this.#send(belief, 'fenced', write, () => this.ledger.writeFenced(write));
   }
 
-  /** @returns whether the write was accepted; `undefined` if that is unknown */
+  /** @returns whether the write was accepted; `undefined` if the outcome is unknown */
   async #send(belief, kind, write, carryOut) {
     const { id, key, token, value } = write;
     this.record.add('write', { id, hold: belief.id, kind, key, token, value }, now());
@@ -117,8 +125,8 @@ export class Work {
   }
 
   /**
-   * Stops the process from inside between two turns of its event loop, so never inside a call
-   * of SQLite.
+   * Lets the process stop itself between two turns of its event loop, so it never stops inside
+   * a call of SQLite.
    */
   #freeze() {
     process.kill(process.pid, 'SIGSTOP');
@@ -126,8 +134,8 @@ export class Work {
   }
 
   /**
-   * Leaves connections of the pool dirty. The ledger is not affected, because it cleans each
-   * connection first.
+   * Leaves connections of the pool in open transactions. The ledger is not affected, because
+   * it cleans each connection before use.
    */
   async #leaveDirty() {
     const left = await settled(this.ledger.leaveDirty());
@@ -138,7 +146,8 @@ export class Work {
   async #probe() {
     const key = `probe-${this.id}`;
     try {
-      // A longer ttl gives each request more time on a machine that the crowds keep busy.
+      // The ttl is longer than that of other locks, so that requests have enough time on a
+      // machine that crowds keep busy.
       const lock = await this.locks.acquire(key, { wait: WAIT, ttl: CROWD_TTL });
       const held = lock.held;
       const released = await lock.release();
@@ -149,7 +158,10 @@ export class Work {
   }
 }
 
-/** Mostly short. Some work takes longer than the ttl, so it needs renewals. */
+/**
+ * Draws how long a step of the work takes: mostly a few milliseconds, sometimes longer than
+ * the ttl, so that the lock needs renewals.
+ */
 function workTime() {
   return Math.random() < 0.85 ? 5 + Math.random() * 70 : Math.random() * 1.5 * TTL;
 }
@@ -161,7 +173,7 @@ async function settled(work) {
     { error: new Error(`no answer within ${PATIENCE} ms`) },
     { signal: patience.signal },
   );
-  late.catch(() => {}); // The answer was in time.
+  late.catch(() => {}); // This promise rejects with an AbortError if the answer came in time.
   const answered = Promise.resolve(work).then(
     (value) => ({ value }),
     (error) => ({ error }),

@@ -8,17 +8,20 @@ import { now } from './terms.mjs';
 const program = fileURLToPath(new URL('worker.mjs', import.meta.url));
 const TRY_AGAIN = 75;
 const PAUSE = 300;
-/** Long enough for a slow link; a frozen or killed process never answers. */
+/**
+ * Milliseconds to wait until a worker has left connections dirty. This is enough for a slow
+ * link; a frozen or killed process never answers.
+ */
 const DIRTY_PATIENCE = 3_000;
 
 /**
- * One worker, which starts again after it was killed. Emits `between` when it is between check
- * and write, and `died` when it ended by itself.
+ * One worker, which can be started again after a kill. Emits `between` when the worker is
+ * between check and write, and `died` when the process has ended without being killed.
  */
 export class WorkerProcess extends EventEmitter {
   /** `starting`, `running`, `frozen`, `dead`, `stopping` or `stopped`. */
   state = 'dead';
-  /** The name of this start of the worker in the history. */
+  /** The name of the worker in the history, which is new for each start. */
   id;
   #incarnations = 0;
   #child;
@@ -29,7 +32,10 @@ export class WorkerProcess extends EventEmitter {
     Object.assign(this, { name, folder, settings, history });
   }
 
-  /** Resolves when the worker works. Starts it again while the database cannot be reached. */
+  /**
+   * Starts the process, again and again while the database cannot be reached. Resolves when
+   * the worker works.
+   */
   async start() {
     for (;;) {
       this.#launch();
@@ -42,7 +48,8 @@ export class WorkerProcess extends EventEmitter {
         if (this.state === 'starting') this.state = 'running';
         return;
       }
-      if (outcome !== TRY_AGAIN) return; // `died` was emitted
+      // The process has ended for another reason, and `died` was emitted.
+      if (outcome !== TRY_AGAIN) return;
       await sleep(PAUSE);
     }
   }
@@ -54,7 +61,7 @@ export class WorkerProcess extends EventEmitter {
     return at;
   }
 
-  /** Stops the process from outside, wherever it is. */
+  /** Stops the process from outside with SIGSTOP, whatever it is doing. */
   freeze() {
     this.state = 'frozen';
     this.#child.kill('SIGSTOP');
@@ -66,8 +73,8 @@ export class WorkerProcess extends EventEmitter {
   }
 
   /**
-   * Stops the process from inside, between two turns of its event loop. Resolves when it goes
-   * on.
+   * Lets the process stop itself between two turns of its event loop. Resolves when the
+   * process goes on.
    */
   async freezeItself(duration) {
     const child = this.#child;
@@ -86,14 +93,17 @@ export class WorkerProcess extends EventEmitter {
     if (this.state === 'frozen' && child === this.#child) this.state = 'running';
   }
 
-  /** Whether the worker can still take a lock; `undefined` if it does not answer in time. */
+  /**
+   * Resolves to whether the worker can still take a lock, or to `undefined` without an answer
+   * in time.
+   */
   async probe(patience) {
     return this.#ask('probe', 'probed', patience);
   }
 
   /**
-   * Lets the worker leave connections of its pool in transactions. Resolves to their number,
-   * or to 0 without an answer.
+   * Lets the worker leave connections of its pool in open transactions. Resolves to the number
+   * of these connections, or to 0 without an answer in time.
    */
   async leaveDirty() {
     return (await this.#ask('leave dirty', 'left dirty', DIRTY_PATIENCE))?.left ?? 0;
@@ -119,7 +129,10 @@ export class WorkerProcess extends EventEmitter {
     }
   }
 
-  /** Sends SIGTERM. Resolves to whether the worker ended by itself. */
+  /**
+   * Sends SIGTERM, and SIGKILL after `patience` milliseconds. Resolves to whether SIGTERM was
+   * enough.
+   */
   async stop(patience) {
     if (this.state !== 'running') return true;
     this.state = 'stopping';
@@ -133,7 +146,7 @@ export class WorkerProcess extends EventEmitter {
     return code === 0;
   }
 
-  /** Ends the process whatever it does. */
+  /** Kills the process, whatever it is doing. */
   destroy() {
     this.state = 'stopped';
     if (this.#child && !hasEnded(this.#child)) this.#child.kill('SIGKILL');
@@ -151,7 +164,8 @@ export class WorkerProcess extends EventEmitter {
     this.#output = '';
     for (const stream of [child.stdout, child.stderr])
       stream.setEncoding('utf8').on('data', (text) => (this.#output = (this.#output + text).slice(-4_000)));
-    child.on('error', () => {}); // a message to a process that was just killed
+    // Sending a message to a process that was just killed is an error, which is ignored.
+    child.on('error', () => {});
     child.on('message', (message) => message.event === 'between' && this.emit('between', this));
     child.once('exit', (code, signal) => {
       this.history.read();

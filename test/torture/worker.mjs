@@ -1,5 +1,5 @@
-// One worker of the torture: an application in a process of its own on the built package.
-// argv: its settings as JSON.
+// One worker of the torture: an application in its own process, which uses the built package.
+// argv: the settings of the worker as JSON.
 import 'reflect-metadata';
 import { NestFactory } from '@nestjs/core';
 import { LockModule, LockService } from 'nestjs-locked';
@@ -9,7 +9,9 @@ import { POLL, TTL } from './terms.mjs';
 import { Work } from './work.mjs';
 import { WorkRecord } from './work-record.mjs';
 
-/** Exit code for a database that cannot be reached; the parent starts the worker again. */
+/**
+ * The exit code if the database cannot be reached. The parent then starts the worker again.
+ */
 const TRY_AGAIN = 75;
 const IMPATIENCE = 3_000;
 
@@ -25,7 +27,7 @@ process.on('uncaughtException', (error) => {
 process.on('warning', ({ name, message }) => {
   if (name === 'MaxListenersExceededWarning') record.add('unhandled', { error: message });
 });
-// Its parent has ended.
+// The parent has ended, so this process ends at once, too.
 process.once('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 
 const { connect } = await import(
@@ -65,7 +67,8 @@ try {
     await working;
     await close();
     process.removeAllListeners('disconnect').disconnect();
-    // From here on nothing may keep the process alive. What does is recorded.
+    // From here on, nothing should keep the process alive. If something does, it is recorded
+    // after three seconds.
     setTimeout(() => record.add('lingering', { by: process.getActiveResourcesInfo() }), IMPATIENCE).unref();
   };
   process.once('SIGTERM', () => void end());

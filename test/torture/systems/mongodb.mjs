@@ -12,7 +12,10 @@ const clientOptions = {
   maxPoolSize: 6,
 };
 
-/** MongoDB under torture: a replica set of one member, which is killed or steps down. */
+/**
+ * Opens MongoDB for torture: a replica set with one member, which faults kill or let step
+ * down.
+ */
 export async function openMongodb() {
   const server = await findVictim('mongodb');
   const [, host, port = '27017'] = /@?([^/@,:]+)(?::(\d+))?(?:,|\/|$)/.exec(
@@ -36,7 +39,8 @@ export async function openMongodb() {
     crash: server.crash,
     restart: server.restart,
     /**
-     * Lets the server close the connections of the next commands, or step down for a second.
+     * Lets the server step down for a second, or close the connections of some of the next
+     * commands.
      */
     disturb:
       server.crash &&
@@ -52,7 +56,7 @@ export async function openMongodb() {
         });
       }),
     async close() {
-      // The run may have failed while the server was down.
+      // The database cannot be dropped if the run has failed while the server was down.
       await db.dropDatabase().catch(() => {});
       await admin.close();
       await server.stop();
@@ -60,8 +64,8 @@ export async function openMongodb() {
   };
   try {
     await admin.connect();
-    // One process creates the collections before the others start, because mongod under Wine
-    // crashes when two processes create the same collection at once.
+    // The collections are created before the workers start, because mongod under Wine crashes
+    // when two processes create the same collection at once.
     await db.createCollection('locks');
     await db.createCollection('ledgers');
     await system.locks.prepare();
@@ -72,7 +76,10 @@ export async function openMongodb() {
   }
 }
 
-/** The server may have stepped down a moment ago. */
+/**
+ * Ignores the error that the server is no primary, since it may have stepped down a moment
+ * ago.
+ */
 function unlessNoPrimary(error) {
   if (error.codeName !== 'NotWritablePrimary') throw error;
 }

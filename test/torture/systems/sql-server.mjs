@@ -3,10 +3,10 @@ import { DataSource } from 'typeorm';
 import { SqlLedger } from '../sql-ledger.mjs';
 import { findVictim } from './victim.mjs';
 
-/** Milliseconds that workers wait for a connection. */
+/** Milliseconds that a worker waits for a connection before it fails. */
 const PATIENT_FOR = 1_500;
 
-/** PostgreSQL, MariaDB or MySQL under torture, in a database of its own. */
+/** Opens PostgreSQL, MariaDB or MySQL for torture, in a new database. */
 export async function openSqlServer(type) {
   const server = await findVictim(type);
   const { hostname: host, port, username, password, pathname } = new URL(server.url);
@@ -42,20 +42,24 @@ export async function openSqlServer(type) {
     }),
     crash: server.crash,
     restart: server.restart,
-    /** A server that was given may have other users. */
+    /**
+     * Only a server that torture has started may become read-only: a given server may have
+     * other users.
+     */
     ...(server.crash && {
       demote: () => runAll(admin, demote),
       promote: () => runAll(admin, promote),
     }),
-    /** Ends each session of the workers with this probability. */
+    /** Lets the server end each session of the workers with this probability. */
     async disturb(random, probability) {
       const found = await again(() => admin.query(sessions));
-      // The session may have ended by itself.
+      // A session that has ended since it was listed cannot be ended, which is no failure.
       for (const { id } of found) if (random.chance(probability)) await admin.query(end(id)).catch(() => {});
     },
     countSessions: async () => (await again(() => admin.query(sessions))).length,
     async close() {
-      // The connection may not be open, or the run has failed while the server was down.
+      // Both requests fail if the server could not be reached or the run failed while the
+      // server was down.
       await admin.destroy().catch(() => {});
       await onServer(given, `DROP DATABASE ${database}`).catch(() => {});
       await server.stop();
@@ -64,8 +68,8 @@ export async function openSqlServer(type) {
   try {
     await onServer(given, `CREATE DATABASE ${database}`);
     await admin.initialize();
-    // A read-only server still accepts writes of administrators, so the workers get another
-    // user.
+    // A read-only server still accepts writes of administrators, so the workers connect as
+    // another user.
     if (server.crash && workers.username)
       await runAll(admin, [
         `CREATE USER '${workers.username}'@'127.0.0.1' IDENTIFIED BY '${workers.password}'`,
@@ -92,7 +96,10 @@ async function runAll(admin, statements) {
   for (const statement of statements) await again(() => admin.query(statement));
 }
 
-/** Repeats the work once, because its connection may be older than a crash. */
+/**
+ * Repeats the work once if it fails, because its connection may have broken in an earlier
+ * crash.
+ */
 async function again(work) {
   return work().catch(work);
 }
@@ -103,11 +110,13 @@ const POSTGRES = {
   demote: ['ALTER SYSTEM SET default_transaction_read_only = on', 'SELECT pg_reload_conf()'],
   promote: ['ALTER SYSTEM RESET default_transaction_read_only', 'SELECT pg_reload_conf()'],
 };
-// These sessions have no names; the torturer uses a single one.
+// MySQL sessions have no names, so all sessions but the single session of the torturer count
+// as those of workers.
 const MYSQL = {
   sessions: `SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()`,
   end: (id) => `KILL ${id}`,
   demote: ['SET GLOBAL super_read_only = ON'],
-  promote: ['SET GLOBAL read_only = OFF'], // also switches super_read_only off
+  // Switching read_only off also switches super_read_only off.
+  promote: ['SET GLOBAL read_only = OFF'],
 };
 const MARIADB = { ...MYSQL, demote: ['SET GLOBAL read_only = ON'] };

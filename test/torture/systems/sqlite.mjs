@@ -5,7 +5,7 @@ import { TypeOrmLockStore } from 'nestjs-locked/typeorm';
 import { DataSource } from 'typeorm';
 import { SqlLedger } from '../sql-ledger.mjs';
 
-/** SQLite under torture: a file, with no server and no link that could fail. */
+/** Opens SQLite for torture: a file, with no server and no link that could fail. */
 export async function openSqlite() {
   const folder = await mkdtemp(join(tmpdir(), 'nestjs-locked-torture-'));
   const options = {

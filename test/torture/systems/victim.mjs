@@ -1,9 +1,9 @@
 import { serverOf } from '../../servers/stores.mjs';
 
 /**
- * The server on which a store is tortured: `{ version, url, crash, restart, stop }`. If no
- * server can be started, it is the server that the tests were given. Others may use that
- * server, so it has no `crash`.
+ * Starts the server on which a store is tortured: `{ version, url, crash, restart, stop }`. If
+ * no server can be started, this is the server given to the tests, without `crash`, because
+ * others may use a given server.
  */
 export async function findVictim(store) {
   try {
