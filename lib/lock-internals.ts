@@ -150,7 +150,7 @@ export class LockInternals {
     this.#wanted = true;
     const opened = this.#open !== undefined;
     const { store } = await this.start();
-    // Disable() was called meanwhile, or another call has enabled locking already.
+    // Another call has disabled locking again meanwhile, or has enabled it already.
     if (!this.#wanted || this.enabled) return;
     // When a store is opened, its clock is compared with this machine's clock. Only a store
     // that was open before has to be compared here.

@@ -18,7 +18,10 @@ export interface LockNotAcquiredDetails {
   waited: number;
   /** The holder at the last attempt, if the store reported it. */
   holder?: LockRecord | undefined;
-  /** Default `held` with a holder, `contention` without. */
+  /**
+   * Why the lock was not acquired. Default: `held` if the holder is known, otherwise
+   * `contention`.
+   */
   reason?: RefusalReason | undefined;
   /** Whether a run of the same call chain holds the lock. Default `false`. */
   nested?: boolean | undefined;
@@ -116,7 +119,7 @@ export interface LockStoreErrorOptions {
 
 /**
  * The store failed, so it is not known whether the key is held. The library never runs work
- * unlocked because of it.
+ * unlocked because the store fails.
  *
  * The `cause` has the name, message, codes and stack of the driver's error, without owner ids
  * and statements.

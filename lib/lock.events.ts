@@ -3,13 +3,13 @@ import { EventEmitter } from 'node:events';
 import type { LockRecord } from './interfaces/lock-record.interface.js';
 import type { BusyReason, LockLostError, LockStoreError } from './lock.errors.js';
 
-/** The key of an event. @publicApi */
+/** The data of each event about a key. @publicApi */
 export interface LockKeyEvent {
   /** The key of the lock, without the module's prefix. */
   key: string;
 }
 
-/** The call of an event. @publicApi */
+/** The data of each event about a call. @publicApi */
 export interface LockCallEvent extends LockKeyEvent {
   /**
    * `ClassName.methodName` of the decorated method or the handler; absent for other calls.
@@ -18,25 +18,25 @@ export interface LockCallEvent extends LockKeyEvent {
   job?: string;
 }
 
-/** The token of an event. @publicApi */
+/** The data of each event about a lock with a token. @publicApi */
 export interface LockTokenEvent {
   /** The fencing token of the lock. */
   fencingToken: number;
 }
 
-/** How long the lock of an event was held. @publicApi */
+/** The data of each event about a lock that is no longer held. @publicApi */
 export interface LockEndEvent extends LockCallEvent, LockTokenEvent {
   /** Milliseconds for which this process held the lock. */
   heldFor: number;
 }
 
-/** How long the call of an event waited. @publicApi */
+/** The data of each event about a call that has its result. @publicApi */
 export interface LockWaitEvent extends LockCallEvent {
   /** Milliseconds from the beginning of the call to its result. */
   waited: number;
 }
 
-/** The tick of an event. @publicApi */
+/** The data of each event about a tick. @publicApi */
 export interface LockTickEvent extends LockCallEvent {
   /** The nominal time of the tick. */
   tick: Date;
@@ -71,7 +71,10 @@ export interface LockEventMap {
   tickAhead: [event: LockTickEvent];
   /** The recorded tick of a key was too far ahead of the database's clock, and was ignored. */
   tickIgnored: [event: LockTickEvent];
-  /** The lock of another process was restored here, see `LockService.restore`. */
+  /**
+   * A lock that another process handed off was restored in this process, see
+   * `LockService.restore`.
+   */
   restored: [event: LockKeyEvent & LockTokenEvent];
   /** The lock was released by its holder, and had not been lost. */
   released: [event: LockEndEvent];

@@ -64,7 +64,8 @@ interface LockModuleMethods {
   forRoot(options: LockModuleOptions & LockModuleExtras): DynamicModule;
   /**
    * Registers the module like {@link forRoot}, with options that a factory makes from other
-   * providers. `name` and `isGlobal` stand beside the factory.
+   * providers. Give `name` and `isGlobal` beside the factory: Nest needs them before it calls
+   * the factory.
    *
    * @example
    * ```ts

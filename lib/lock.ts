@@ -90,14 +90,16 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     return this.#lease.fencingToken;
   }
 
-  /** When the lock was acquired, by this machine's clock. For people. */
+  /**
+   * When the lock was acquired, by this machine's clock. It is meant to be shown to people.
+   */
   get acquiredAt(): Date {
     return this.#lease.acquiredAt;
   }
 
   /**
-   * When the lease ends unless it is renewed, by this machine's clock. For people. `null` for
-   * a lock that never expires.
+   * When the lease ends unless it is renewed, by this machine's clock; `null` for a lock that
+   * never expires. It is meant to be shown to people.
    */
   get expiresAt(): Date | null {
     return this.#lease.expiresAt;
@@ -159,7 +161,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
     const { sessionBound } = this.#lease;
     if (sessionBound && ttl !== undefined)
       throw new LockError(
-        `The ttl of lock "${this.key}" cannot be set: session locks last as long as their connection. Call extend() without it to have the connection checked.`,
+        `The ttl of lock "${this.key}" cannot be set: session locks last as long as their connection. Call extend() without a ttl to have the connection checked.`,
       );
     this.#assertNotOver();
     if (ttl === undefined && milliseconds === Infinity && !sessionBound) return;
@@ -174,7 +176,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    * after the commit or the rollback, and a warning says so, see {@link guard}.
    *
    * @param outcome how the work ended, for the run history. Default `done`
-   * @returns `false` if it was lost, expired or released before
+   * @returns `false` if the lock was lost, expired or released before
    * @throws LockStoreError if the store fails: the lock then ends with its ttl, and is not
    * held here
    * @throws LockError inside {@link transaction}
@@ -194,7 +196,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
 
   /**
    * Runs `work` in a transaction that commits only while the lock is held. Changes under a
-   * lock that was lost, also in a process that was frozen for an hour, are rolled back.
+   * lock that was lost are rolled back, even in a process that was frozen for an hour.
    *
    * The lease is renewed to its full ttl first, and not again until the transaction has ended.
    * So the work has to fit into the ttl. The last statement before the commit is that of
@@ -261,7 +263,7 @@ export class Lock<Transaction = unknown> implements AsyncDisposable {
    * Hands the lock off to another process, such as a worker of a queue, which restores it with
    * `LockService.restore(data)`. From then on this process does not hold, renew or release it,
    * and neither does the `run` around the call. Until it is restored, no process renews it:
-   * the `stealAfter` of others has to be longer than that.
+   * the `stealAfter` of other calls has to be longer than that time.
    *
    * @returns plain data. It carries the owner id: send it like a password, and do not log it
    * @throws LockLostError if the lock is not held

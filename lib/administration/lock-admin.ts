@@ -128,7 +128,7 @@ export class LockAdmin {
   }
 
   /**
-   * Deletes free keys with this module's prefix that were not used for `olderThan`, with their
+   * Deletes free keys with this module's prefix that were not used for `olderThan`, and their
    * run history. It never deletes a key that is held, paused, or kept taken after its release.
    * The tokens of a deleted key keep growing. In a module without a prefix, it goes through
    * all keys of the table.

@@ -58,8 +58,8 @@ export class StatusFile {
 
   async #writeAll(): Promise<void> {
     for (let status = this.#status(); status !== this.#written; status = this.#status()) {
-      // Set before the write, so that a write that fails is not repeated until the status
-      // changes.
+      // `#written` is set before the write, so that a write that fails is not repeated until
+      // the status changes.
       this.#written = status;
       await this.#write(status);
     }

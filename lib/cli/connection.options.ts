@@ -62,8 +62,9 @@ export async function withLocks<T>(
   const { prefix } = options;
   const locks = new LockService({
     options: prefix === undefined ? {} : { prefix },
-    // prepare() checks at the start that the database user may write. A user who may only read
-    // can still list locks, so it is left out, and the first operation opens the store.
+    // prepare() checks at the start that the database user may write, but a user who may only
+    // read can still list locks. So the store has no prepare() here, and the first operation
+    // opens it.
     openStore: async () => Object.assign(await store(), { prepare: undefined }),
   });
   try {

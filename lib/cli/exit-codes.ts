@@ -17,7 +17,9 @@ export const EXIT = {
   lost: 124,
   notExecutable: 126,
   notFound: 127,
-  /** Added to the number of the signal that ended the command. */
+  /**
+   * If a signal ends the command, the exit code is this number plus the number of the signal.
+   */
   signal: 128,
 } as const;
 

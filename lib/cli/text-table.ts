@@ -8,8 +8,8 @@ export interface Column<Row> {
 const GAP = '  ';
 const WIDE = /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}]/u;
 const NO_WIDTH = /[\p{Mn}\p{Me}]/u;
-// Includes the characters that change the direction of writing: with them, one key could be
-// made to look like another key.
+// The characters that are escaped. They include those that change the direction of writing,
+// since one key could be made to look like another key with them.
 const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Co}\p{Cn}\p{Cs}]/gu;
 
 /** Formats rows as the lines of a table. The first line has the titles of the columns. */

@@ -182,7 +182,7 @@ export class LockedMethod {
   async #call(locks: LockService, instance: object, args: unknown[]): Promise<unknown> {
     const internals = locks[INTERNALS];
     const schedule = Schedule.of(internals);
-    let firing = schedule.firing(this.outermost); // only known until something is awaited
+    let firing = schedule.firing(this.outermost); // known only until something is awaited
     if (!firing && this.kind === 'cron') firing = await schedule.firingWhileMade();
     const key = this.#keyFor(instance, args);
     const call = { key, settings: this.settingsFor(internals), job: this.#job(instance) };

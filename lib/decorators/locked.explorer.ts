@@ -16,7 +16,8 @@ const MINIFIED = /^(?:[\w$]{1,2}|[a-z_$][\w$]{2}|_?(?:class|default|anonymous)_?
 /**
  * Checks, at start, all methods under `@Locked()` that use one module. It refuses two methods
  * that would share a default key, and options that do not fit those of the module. It also
- * gives the service to objects that a factory made, since Nest injects no properties there.
+ * gives the LockService to objects that a factory made, since Nest injects no properties
+ * there.
  */
 export class LockedExplorer {
   constructor(

@@ -102,8 +102,8 @@ export class Acquisition {
     const { queues, keeper, clock } = this.engine;
     const waiter = settings.wait > 0 ? queues.join(this.storeKey) : queues.aside();
     const onAbort = (): void => waiter.fail(signal?.reason);
-    // All calls of an application may share one signal, and each wait adds a listener to it:
-    // Node must not warn of a leak.
+    // All calls of an application may share one signal, and each wait adds a listener to it.
+    // Node would warn of a leak, so the limit is lifted.
     if (signal) setMaxListeners(0, signal);
     signal?.addEventListener('abort', onAbort, { once: true });
     let lease: Lease | undefined;
@@ -171,8 +171,8 @@ export class Acquisition {
           const waiter = { owner, ttl: storeTtl(ttl), label };
           return await release(this.storeKey, holder.owner, waiter, { outcome, timeout });
         } catch (error) {
-          // Find this out here: the LockStoreError that wraps the error later does not show
-          // it.
+          // Only this error shows whether the store may still carry the request out: the
+          // LockStoreError that wraps it later does not.
           refused = !mayBeCarriedOut(error);
           throw error;
         }
@@ -212,8 +212,8 @@ export class Acquisition {
       const waiting = left > 0 && store.notifiesWaiters === true;
       return this.#attempts.attempt(this.#requestLimit(left), 0, waiting);
     }
-    // With session locks, the server waits. Only the first waiter of the process gets here, so
-    // one connection waits for the key.
+    // With session locks, the call waits on the server. Only the first waiter of a process
+    // does so, so that a process uses one connection to wait for a key.
     const limit = this.call.settings.wait > 0 ? OVERTIME : undefined;
     return this.#attempts.attempt(limit, Math.max(0, left));
   }
@@ -282,7 +282,7 @@ export class Acquisition {
   }
 }
 
-/** Whether the store would refuse the call again however long it waits. */
+/** Whether the store would refuse the call again, however long the call waits. */
 function isFinal(result: Refusal | LockStoreError): boolean {
   return !(result instanceof LockStoreError) && FINAL.has(result.reason);
 }

@@ -95,7 +95,7 @@ export class Attempts {
    * once, and after an unknown outcome it is sent after a pause.
    *
    * @param limit milliseconds for all requests, besides the time for which the store waits
-   * @param wait milliseconds to wait on the server, for stores that do
+   * @param wait milliseconds to wait on the server, for stores with session locks
    * @param waiting whether another attempt may follow, for stores that notify waiters
    * @throws LockStoreError
    */

@@ -26,7 +26,7 @@ const CLOCK_TOLERANCE = 1_000;
  */
 const CLOCK_LIMIT = 10_000;
 
-/** Opens the store, and makes the engine. When that fails, the store is closed again. */
+/** Opens the store, and makes the engine. When opening fails, the store is closed again. */
 export async function openEngine(
   openStore: () => AnyLockStore | Promise<AnyLockStore>,
   parts: Omit<KeeperEngine, 'store'>,
@@ -39,8 +39,8 @@ export async function openEngine(
     await compareClocks(store, parts.clock, parts.logger);
     return { ...parts, store, keeper: new LeaseKeeper({ ...parts, store }) };
   } catch (error) {
-    // The caller gets this error. An error of closing the store would hide it, so it is
-    // ignored.
+    // The caller gets the error of opening the store. An error of closing it is ignored, since
+    // it would hide the cause.
     await Promise.resolve()
       .then(() => store?.close?.())
       .catch(() => {});

@@ -8,9 +8,10 @@ import type { Clock } from './clock.js';
 const REMEMBERED = 10_000;
 
 /**
- * Milliseconds that a local token may be ahead of this machine's clock to be waited for. A
- * token further ahead was made from a token of the store. The store's clock is then ahead,
- * too, so its next tokens are greater without a wait.
+ * Milliseconds. If the last local token is ahead of this machine's clock by less than this,
+ * enable() waits until the clock has passed it. A token further ahead was made from a token of
+ * the store: the store's clock is then ahead, too, so its next tokens are greater without a
+ * wait.
  */
 const TOKENS_AHEAD = 1_000;
 

@@ -30,7 +30,10 @@ const LARGEST_BATCH = 500;
  * before is slow, and filling a large batch with it would block the event loop.
  */
 const LONGEST_TURN = 2;
-/** How many leases are added to a batch before the clock is read again. */
+/**
+ * After this many leases the clock is read again, since a batch is collected for a limited
+ * time.
+ */
 const STEP = 50;
 const SHORTEST_RETRY = 20;
 /**
@@ -205,7 +208,7 @@ export class LeaseRenewer {
     let unanswered = false;
     const ended = (error?: LockError): LockError | undefined => {
       for (const lease of leases) if (lease.pendingRequest === pending) lease.pendingRequest = undefined;
-      // Read again, since time has passed during the request.
+      // The clocks are read again, since time has passed during the request.
       const clocks = sentNow(this.clock);
       for (const lease of leases) this.#ended(lease, clocks, error, unanswered && leases.length > 1);
       return error;
@@ -254,7 +257,7 @@ export class LeaseRenewer {
       if (lease.open && !inTime) this.#lose(lease);
       if (lease.loss) this.listener.renewedTooLate(lease);
     } else {
-      // Renewed alone next time, since the store could not reach its row now.
+      // The lease is renewed alone next time, since the store could not reach its row now.
       lease.alone = true;
     }
   }

@@ -9,7 +9,7 @@ export interface LeaseSettings {
   key: string;
   /** The key as the store knows it. */
   storeKey: string;
-  /** Milliseconds, or `Infinity`. */
+  /** The ttl in milliseconds, or `Infinity`. */
   ttl: number;
   renewEvery: number | undefined | false;
   /**
@@ -149,8 +149,8 @@ export class Lease {
    */
   place = -1;
   /**
-   * The number of leases that had been added to the heap when this lease was added, counted
-   * from 1; 0 before.
+   * The position of this lease in the order in which leases were added to the heap, from 1; 0
+   * if it was not added yet.
    */
   order = 0;
 
@@ -264,8 +264,8 @@ export class Lease {
 
   /**
    * Notes that a request to set the lease to `ttl` is being sent. If `ttl` is shorter than the
-   * present ttl, it counts at once, since the store may carry the request out although its
-   * answer is lost.
+   * present ttl, it counts at once, and the lease is renewed in time for it: the store may
+   * carry the request out although its answer is lost.
    *
    * @returns a function that the caller calls with the outcome of the request
    */

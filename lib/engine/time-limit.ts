@@ -43,8 +43,8 @@ export interface LimitedRequest<T> extends RequestDescription {
 }
 
 /**
- * Milliseconds that one request for a lease of this ttl may take: a third of it, at most 10
- * s.
+ * Milliseconds that one request for a lease of this ttl may take: a third of the ttl, at most
+ * 10 s.
  */
 export function requestLimitOf(ttl: number): number {
   return Math.min(ttl / 3, LONGEST_LIMIT);

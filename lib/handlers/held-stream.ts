@@ -210,7 +210,7 @@ class StreamUse {
   #giveUp(): boolean {
     if (this.readable && isInUse(this.readable)) return false;
     this.#end();
-    // So that a later read fails instead of running without the lock.
+    // The stream is destroyed, so that a later read fails instead of running without the lock.
     this.readable?.destroy(usedTooLate(this.call));
     return true;
   }

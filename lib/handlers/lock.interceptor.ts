@@ -34,7 +34,7 @@ const OPTIONS = [...LOCK_OPTIONS, 'rejectOnLoss', 'module'];
  * Makes an interceptor that runs handlers under a lock whose key comes from the
  * `ExecutionContext`.
  *
- * HTTP: the lock is held until the handler has ended and its response, also a streamed one,
+ * HTTP: the lock is held until the handler has ended and its response, even a streamed one,
  * has been sent or its client has gone. If the client goes during the wait, the wait ends.
  * Messages and GraphQL: the lock is held until what the handler returned has completed. Guards
  * run before the lock is acquired, pipes run under it.

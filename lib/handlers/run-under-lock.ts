@@ -19,8 +19,9 @@ const SSE = '__sse__'; // the name of the metadata that @Sse() sets on a handler
 const CLIENT_CLOSED_REQUEST = 499;
 
 /**
- * Emits what a handler emits. The handler runs under the lock, which is held from the
- * subscription until the handler has ended and its response, if it has one, has been sent.
+ * Returns an Observable that runs a handler under the lock, and emits what the handler emits.
+ * The lock is held from the subscription until the handler has ended and its response, if it
+ * has one, has been sent.
  */
 export function runUnderLock(
   internals: LockInternals,

@@ -57,7 +57,7 @@ export interface LockRun {
 
 /**
  * The state of a key: `held` while a lease lasts, `expired` if the lease expired without a
- * release, and otherwise `free`, also for a key that was never locked.
+ * release, and otherwise `free`, even for a key that was never locked.
  *
  * @publicApi
  */

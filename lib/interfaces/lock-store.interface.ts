@@ -46,8 +46,8 @@ export interface AcquireRequest extends StoreRequest {
    */
   signal?: AbortSignal;
   /**
-   * The caller goes on waiting after a refusal. A store that is {@link WakeUps} then queues
-   * this process for the key.
+   * Whether the caller goes on waiting after a refusal. If it does, a store that is
+   * {@link WakeUps} queues this process for the key.
    */
   waiting?: boolean;
 }
@@ -86,7 +86,9 @@ export type OnceRequest =
       slot: number;
     }
   | {
-      /** Milliseconds after a start in which the key does not run again. */
+      /**
+       * Milliseconds after the start of a run in which the key is not granted to another run.
+       */
       gap: number;
     };
 
@@ -97,8 +99,8 @@ export interface ReleaseRequest extends StoreRequest {
   /** How the work ended, for the run history. Default `done`. */
   outcome?: LockOutcome;
   /**
-   * Calls of this process wait for the key. A store that is {@link WakeUps} queues this
-   * process again, behind the other processes.
+   * Whether calls of this process wait for the key. If they do, a store that is
+   * {@link WakeUps} queues this process again, behind the other processes.
    */
   waiting?: boolean;
 }
@@ -138,13 +140,16 @@ export type LockAcquireResult =
   | {
       /** Whether the lock was granted. */
       acquired: false;
-      /** Why the lock was refused. Default: `held` with a holder, `contention` without. */
+      /**
+       * Why the lock was refused. Default: `held` if the store names a holder, otherwise
+       * `contention`.
+       */
       reason?: RefusalReason;
       /** The holder, if the store knows it. */
       holder?: LockRecord;
       /**
        * Whether the store notifies this process when the key may be free, see {@link WakeUps}.
-       * Its waiters then poll rarely.
+       * The waiters of this process then poll rarely.
        */
       queued?: boolean;
     };
@@ -165,8 +170,8 @@ export type Refusal = Extract<LockAcquireResult, { acquired: false }>;
 export interface LockStore {
   /**
    * Takes the key if it is free or its lease has expired. The store refuses a held key to
-   * every owner, also to its holder (but see `resend`). The fencing token is greater than all
-   * earlier tokens of the key, also after release, expiry and deletion.
+   * every owner, even to its holder (but see `resend`). The fencing token is greater than all
+   * earlier tokens of the key, even after release, expiry and deletion.
    *
    * @param ttl milliseconds; `Number.MAX_SAFE_INTEGER` never expires
    */
@@ -314,7 +319,7 @@ export interface LockInspector {
    */
   forceRelease(key: string): Promise<boolean>;
   /**
-   * Deletes free keys that were not used for this long, with their run history. It never
+   * Deletes free keys that were not used for the time given, with their run history. It never
    * deletes a key that is held, kept or paused. The token keeps growing.
    *
    * @returns how many keys were deleted
@@ -375,7 +380,7 @@ export interface SessionBound {
   readonly sessionBound: true;
   /**
    * Registers a listener. The store calls it once for each lock that it lost before the owner
-   * released it, as soon as it notices.
+   * released it, as soon as it notices the loss.
    */
   watch(lost: (key: string, owner: string, reason: string) => void): void;
 }
@@ -393,14 +398,15 @@ export interface TransactionGuard {
    *
    * @param work gets the client's own transaction object for its statements, such as an
    * `EntityManager`, a `Prisma.TransactionClient` or a `ClientSession`
-   * @param request `timeout` is the rest of the lease, for clients that end a transaction
-   * after a time of their own. The transaction need not end by then: its guard decides
+   * @param request `timeout` is the rest of the lease. A client that limits the time of its
+   * transactions needs it. The transaction may take longer: its guard decides whether it
+   * commits
    * @throws LockStoreError when the transaction itself fails
    */
   transaction<T>(work: (context: unknown) => Promise<T>, request?: StoreRequest): Promise<T>;
   /**
-   * Makes sure that no other owner gets the lock until the caller's transaction ends;
-   * other calls wait for it. Resolves to `false` if the lease has expired, is not this
+   * Makes sure that no other owner gets the lock until the caller's transaction ends; other
+   * calls wait for the transaction. Resolves to `false` if the lease has expired, is not this
    * owner's, or has another token.
    *
    * @param context the client's own object for the caller's transaction
@@ -432,7 +438,7 @@ export interface StoreLifecycle {
   /**
    * Names a ttl that this process uses, in milliseconds. The engine names the ttls of the
    * module and of each decorator before `prepare`. If the data of the store vanishes while it
-   * runs, it grants nothing until the longest of them has passed.
+   * runs, it grants nothing until the longest of these ttls has passed.
    */
   expectTtl?(ttl: number): void;
   /** Closes what the store opened itself, and nothing that the application gave to it. */
@@ -440,7 +446,7 @@ export interface StoreLifecycle {
 }
 
 /**
- * A store that warns operators of problems in spite of which it works.
+ * A store that can work in spite of some problems, and warns operators of them.
  *
  * @publicApi
  */

@@ -27,7 +27,8 @@ export function assertKey(key: unknown): asserts key is string {
   if (key === '') throw new LockError('A lock key must not be empty. Give the name of what is locked.');
   const problem = textProblem(key);
   if (problem) throw new LockError(`The lock key ${JSON.stringify(excerpt(key))} ${problem}.`);
-  if (key.length * 3 <= MAX_KEY_BYTES) return; // a character has at most three bytes
+  // Short enough, since a character has at most three bytes.
+  if (key.length * 3 <= MAX_KEY_BYTES) return;
   const bytes = Buffer.byteLength(key);
   if (bytes > MAX_KEY_BYTES) {
     throw new LockError(
@@ -52,7 +53,10 @@ export function assertOwner(owner: unknown): asserts owner is string {
   if (problem) throw new LockError(`The lock owner ${problem}.`);
 }
 
-/** Says why some database would not store the string unchanged; `undefined` if all would. */
+/**
+ * Says why some database would not store the string unchanged; `undefined` if every database
+ * would store it unchanged.
+ */
 export function textProblem(text: string): string | undefined {
   if (text.includes('\0')) return 'contains a NUL character. Remove it';
   if (!text.isWellFormed())

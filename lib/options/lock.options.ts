@@ -88,8 +88,8 @@ export interface WaitOptions {
   /**
    * Takes the lock from a holder that has not renewed it for this long, even a lock that never
    * expires. The holder learns of the loss at its next renewal. Until then two processes may
-   * believe that they hold the lock. It must be longer than the interval of renewals; several
-   * intervals leave room for a slow database. Default: no lock is stolen.
+   * believe that they hold the lock. The time must be longer than the interval of renewals;
+   * several intervals leave room for a slow database. Default: no lock is stolen.
    */
   stealAfter?: Duration | undefined;
 }
@@ -130,7 +130,7 @@ export interface LossOptions {
   /** Called once when the lock is lost. Default: the `onLost` of the module. */
   onLost?: LostCallback | undefined;
   /**
-   * Whether the run rejects with `LockLostError` if its lock was lost although the work ended
+   * Whether the run rejects with `LockLostError` if its lock was lost, even if the work ended
    * well. With `false`, the run still resolves to the result. Default `true`.
    */
   rejectOnLoss?: boolean | undefined;

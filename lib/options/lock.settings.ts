@@ -80,7 +80,7 @@ export const DEFAULT_SETTINGS: LockSettings = {
   onceOption: undefined,
 };
 
-/** The options of everything that acquires locks. */
+/** The names of the options that every acquisition takes. */
 export const LOCK_OPTIONS: readonly string[] = [
   'ttl',
   'minHold',
@@ -93,18 +93,18 @@ export const LOCK_OPTIONS: readonly string[] = [
   'onLost',
 ];
 
-/** The options that `acquire` and `tryAcquire` take. */
+/** The names of the options that `acquire` and `tryAcquire` take. */
 export const ACQUIRE_OPTIONS: readonly string[] = [...LOCK_OPTIONS, 'once', 'signal'];
 
-/** The options that `run` and `tryRun` take. */
+/** The names of the options that `run` and `tryRun` take. */
 export const RUN_OPTIONS: readonly string[] = [...ACQUIRE_OPTIONS, 'reentrant', 'rejectOnLoss'];
 
-/** The options that `restore` takes. */
+/** The names of the options that `restore` takes. */
 export const RESTORE_OPTIONS: readonly string[] = ['autoRenew', 'renewEvery', 'onLost'];
 
 /**
  * Reads the options of one module, decorator or call. For an option that is not given, the
- * settings have that of `base`.
+ * settings take the value from `base`.
  *
  * @throws LockError that names the option, its value and its limits
  */

@@ -11,7 +11,7 @@ import {
 import { DEFAULTS } from './defaults.js';
 import { assertKnownOptions } from './known-options.js';
 
-/** The options that `LockModule` takes. */
+/** The names of the options that `LockModule` takes. */
 const MODULE_OPTIONS: readonly string[] = [
   ...LOCK_OPTIONS,
   'reentrant',

@@ -105,8 +105,9 @@ export class FollowedJob {
 
   /**
    * Computes the tick of a timer that was set before this object followed the job, so that the
-   * first firing need not compute it. It is the first tick after the following began, and not
-   * after now: on a busy machine the timer may be due already and not have fired yet.
+   * first firing need not compute it. The search begins at the time since which the job has
+   * been followed, and not now: on a busy machine the timer may be due already and not have
+   * fired yet.
    */
   lookAhead(): void {
     this.#armedFor ??= nextTick(this.job.cronTime, this.#followedSince);
@@ -203,11 +204,11 @@ function lastTick(cronTime: CronTime, now: number): number {
 }
 
 /**
- * Gives the nominal time of the tick that runs at `now`, the last tick that is not later, in
- * epoch milliseconds; `undefined` without one.
+ * Returns the nominal time of the last tick that is not later than `now`, in epoch
+ * milliseconds; `undefined` if there is no such tick.
  *
- * A schedule computes only the next tick after a time. So this starts further and further back
- * until it finds a tick before `now`, and then halves the range.
+ * A schedule computes only the next tick after a time. So the search starts further and
+ * further back until it finds a tick before `now`, and then halves the range.
  */
 export function nominalTick(schedule: TickSource, timeZone: string, now: number): number | undefined {
   const limit = now + EARLY;

@@ -193,8 +193,8 @@ class TickRecord {
       );
       if (again.acquired) await this.#ask('release', release);
     } catch (cause) {
-      // The caller gets the result or the error of the run. That its end could not be recorded
-      // is only published as an event.
+      // The caller gets the result or the error of the run. The failure to record its end is
+      // only published as an event.
       const unrecorded = `The store could not record that a tick of "${key}" has ended. See the cause.`;
       const error = cause instanceof LockStoreError ? cause : new LockStoreError(unrecorded, { cause });
       publisher.publish('storeError', { key, job, operation: 'release', error });

@@ -61,7 +61,7 @@ export function isScheduled(method: Function): boolean {
   return Reflect.hasMetadata('SCHEDULER_TYPE', method);
 }
 
-/** Which decorator schedules a method, if one does. */
+/** Which decorator schedules a method; `undefined` if no decorator does. */
 export function kindOf(method: Function): Firing['kind'] | undefined {
   if (cronOptionsOf(method)) return 'cron';
   if (Reflect.hasMetadata('SCHEDULE_INTERVAL_OPTIONS', method)) return 'interval';
