@@ -17,7 +17,7 @@ if (mongodbIsSelected())
     afterAll(() => fixture.dispose());
 
     async function application(): Promise<INestApplicationContext> {
-      await fixture.client(); // creates the collection
+      await fixture.client(); // Creates the collection of the locks.
       const app = await start({
         imports: [
           MongooseModule.forRoot(fixture.url, { dbName: fixture.databaseName }),
@@ -27,7 +27,7 @@ if (mongodbIsSelected())
       return app.enableShutdownHooks();
     }
 
-    it('A5 a lock inside a transaction is warned of once with transactionAsyncLocalStorage', async () => {
+    it('A5 with transactionAsyncLocalStorage, a lock that is acquired inside a transaction logs one warning', async () => {
       mongoose.set('transactionAsyncLocalStorage', true);
       const app = await application();
       const locks = app.get(LockService);
@@ -40,7 +40,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('A5 no warning comes around a transaction, after it, or without that option', async () => {
+    it('A5 a lock around or after a transaction logs no warning, and neither does any lock without transactionAsyncLocalStorage', async () => {
       mongoose.set('transactionAsyncLocalStorage', true);
       const app = await application();
       const locks = app.get(LockService);

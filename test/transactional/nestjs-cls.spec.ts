@@ -8,8 +8,8 @@ import type { TransactionHost as Host } from '@nestjs-cls/transactional';
 import type { TransactionalAdapterTypeOrm as Adapter } from '@nestjs-cls/transactional-adapter-typeorm';
 import { itLocksOutsideOfTransactions } from './transactional.cases.js';
 
-// These libraries require() Nest, whose modules are ES modules. Node can do that and jest
-// cannot, so they get the modules that this spec imports.
+// nestjs-cls and its plugin load Nest with require(), which jest cannot do because Nest's
+// modules are ES modules. The mocks give them the modules that this spec imports.
 jest.mock('@nestjs/common', () => common);
 jest.mock('@nestjs/core', () => core);
 jest.mock('@nestjs/core/injector/injector', () => injector);

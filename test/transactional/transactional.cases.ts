@@ -19,29 +19,35 @@ import { itShows } from '../migrating/guide.js';
 import { newKey } from '../stores/keys.js';
 import { Fixture, targetsAmong } from '../stores/typeorm/fixture.js';
 
-/** The entity in the documentation's application. */
+/** The entity in the application that the documentation shows. */
 interface Counter {
   name: string;
   value: number;
 }
 
-/** A library that provides the transaction of a call chain. */
+/** A library that runs methods under @Transactional() in transactions, such as nestjs-cls. */
 export interface Library {
   name: string;
   Transactional: () => MethodDecorator;
-  /** A method that runs outside of the transaction around it. */
+  /** A decorator for methods that run outside of the transaction of their caller. */
   NotTransactional: () => MethodDecorator;
-  /** Opens the application's connection with transactions of the library on it. */
+  /**
+   * Imports the modules that connect the application to the database and run its transactions
+   * with the library.
+   */
   imports(options: DataSourceOptions): DynamicModule[];
-  /** The provider from which `managerOf` reads the manager of the running transaction. */
+  /**
+   * The provider of the object from which `managerOf` reads the manager of the running
+   * transaction.
+   */
   source: InjectionToken;
   managerOf(source: any): EntityManager;
   Counter: EntityTarget<Counter>;
   Counters: Type<{ increment(name: string): Promise<void> }>;
-  /** The documentation's application on PostgreSQL, and its file. */
+  /** The application on PostgreSQL that the documentation shows. */
   AppModule: Type;
   example: string;
-  /** Undoes what the library keeps between applications. */
+  /** Resets what the library keeps in the process, so that the next application can start. */
   forget?(): void;
 }
 
@@ -119,7 +125,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
           imports: [...library.imports(options), LockModule.forRoot({ store: typeOrmStore() })],
           providers: [library.Counters, Misplaced],
         });
-        // Without the hooks, the first lock would log a warning.
+        // Shutdown hooks are enabled because the first lock would otherwise log a warning.
         return app.enableShutdownHooks();
       };
       const count = async () => (await observer.manager.findOneByOrFail<Counter>(Counter, { name })).value;
@@ -127,7 +133,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         await Promise.all(Array.from({ length: n }, work));
       };
 
-      it('A5 a lock above @Transactional() outlasts the commit, without a warning', async () => {
+      it('A5 a lock above @Transactional() is released after the commit, and logs no warning', async () => {
         const app = await application();
         await times(5, () => app.get(library.Counters).increment(name));
         expect(await count()).toBe(5);
@@ -136,7 +142,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toEqual([]);
       });
 
-      it('A5 callers that outnumber the pool all finish with the lock above @Transactional()', async () => {
+      it('A5 with the lock above @Transactional(), more callers than the pool has connections all finish', async () => {
         const app = await application(
           target.name === 'postgres' ? { poolSize: 5 } : { extra: { connectionLimit: 5 } },
         );
@@ -144,7 +150,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(await count()).toBe(30);
       });
 
-      it('A5 a lock below @Transactional() logs one warning for each method, which says to swap them', async () => {
+      it('A5 a lock below @Transactional() logs one warning for each method, which says to swap the decorators', async () => {
         const app = await application();
         for (let i = 0; i < 3; i++) await app.get(Misplaced).increment(name);
         expect(logs.of('warn')).toEqual([
@@ -191,7 +197,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toHaveLength(10);
       });
 
-      it('A5 no warning comes without an open transaction in the call chain', async () => {
+      it('A5 a lock logs no warning without an open transaction in its call chain', async () => {
         const app = await application();
         const misplaced = app.get(Misplaced);
         const lock = () => misplaced.locked(newKey(), async () => {});
@@ -200,7 +206,8 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         const afterCommit = new Promise<void>((resolve) => (committed = resolve));
         await misplaced.transactional(() =>
           misplaced.transactional(async () => {
-            late = afterCommit.then(lock); // the call chain of `late` outlives the transaction
+            // The call chain of `late` goes on after the transaction.
+            late = afterCommit.then(lock);
             await misplaced.outside(lock);
           }),
         );
@@ -214,7 +221,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
       });
 
       if (target.name === 'postgres')
-        it(`A5 the application of ${GUIDE} runs`, async () => {
+        it(`A5 the application of ${GUIDE} runs without a warning`, async () => {
           process.env.DATABASE_URL = urlOf(fixture.target);
           const app = (await start({ imports: [library.AppModule] })).enableShutdownHooks();
           await times(5, () => app.get(library.Counters).increment(name));
@@ -222,7 +229,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
           expect(logs.of('warn')).toEqual([]);
         });
 
-      it('A5 no warning comes while locking is disabled', async () => {
+      it('A5 while locking is disabled, a lock inside a transaction logs no warning about the transaction', async () => {
         const app = await application();
         app.get(LockService).disable();
         await app.get(Misplaced).increment(name);

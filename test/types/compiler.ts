@@ -4,14 +4,16 @@ import ts from 'typescript';
 
 export const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** The compiler options of this repository. */
+/** Returns the compiler options of this repository. */
 export function checkoutOptions(project = 'tsconfig.json'): ts.CompilerOptions {
   const { config, error } = ts.readConfigFile(`${root}/${project}`, (file) => ts.sys.readFile(file));
   if (error) throw new Error(ts.flattenDiagnosticMessageText(error.messageText, '\n'));
   return ts.parseJsonConfigFileContent(config, ts.sys, root).options;
 }
 
-/** The compiler's complaints about these files, as `tsc` prints them. */
+/**
+ * Returns the compiler's complaints about these files, in the form in which `tsc` prints them.
+ */
 export function complaints(program: ts.Program, concerned: (file: ts.SourceFile) => boolean): string {
   const found = program
     .getSourceFiles()

@@ -1,5 +1,5 @@
-// Compiles the declarations of the built package in applications whose compilers have other
-// settings than this repository.
+// Compiles the declarations of the built package with compiler settings that differ from those
+// of this repository.
 import { describe, expect, it } from '@jest/globals';
 import { join } from 'node:path';
 import ts from 'typescript';
@@ -34,7 +34,7 @@ describe('declarations of the package', () => {
     expect(program.getSourceFiles().filter(ours).length).toBeGreaterThan(30);
   });
 
-  it('B90 an application with an executor of its own needs the types of no client', () => {
+  it('B90 an application with an executor of its own compiles without the types of any database client', () => {
     const lib = ['lib.es2022.d.ts'];
     const program = compiled(withoutClients, { lib, module: NodeNext, moduleResolution: AsNodeNext });
     const files = program.getSourceFiles();

@@ -6,10 +6,13 @@ import ts from 'typescript';
 import { root } from './compiler.js';
 import { hoversOf, languageService, lib } from './hovers.js';
 
-/** The tags that this library uses. Any other one is code of an example that lost its `@`. */
+/**
+ * The tags in the comments of this library. Any other tag is a decorator in an example that
+ * the compiler takes for a tag.
+ */
 const TAGS = new Set(['deprecated', 'example', 'internal', 'param', 'publicApi', 'returns', 'throws']);
 
-/** An application, as a user writes it. */
+/** The code of an application, in which the test asks an editor for the texts of names. */
 const APPLICATION = `
 import { Locked, LockModule, LockService, memoryStore } from '../../lib/index.js';
 export const modules = [
@@ -36,21 +39,24 @@ describe('texts that editors show', () => {
 
   afterAll(() => service.dispose());
 
-  /** The text at the first place where the application uses the name. */
+  /**
+   * Returns the text that an editor shows at the first place where the application uses the
+   * name.
+   */
   function hoverAt(name: string): string {
     const place = new RegExp(`\\b${name}\\b(?=[:(,;)])`).exec(APPLICATION);
     const info = place && service.getQuickInfoAtPosition(applicationFile, place.index);
     return ts.displayPartsToString(info?.documentation);
   }
 
-  it('E18 each export, option, property and method has a text', () => {
+  it('E18 each export, option, property and method has a text that editors show', () => {
     const shown = new Set(hovers.filter(({ text }) => text !== '').map(({ name }) => name));
 
     expect(hovers.map(({ name }) => name).filter((name) => !shown.has(name))).toEqual([]);
     expect(hovers.length).toBeGreaterThan(300);
   });
 
-  it('E18 no example loses a decorator, which the compiler would take for a tag', () => {
+  it('E18 the compiler takes no decorator in an example for a documentation tag', () => {
     const strange = hovers.filter(({ tags }) => tags.some((tag) => !TAGS.has(tag)));
 
     expect(strange.map(({ name, tags }) => `${name}: ${tags.join(', ')}`)).toEqual([]);
@@ -69,12 +75,12 @@ describe('texts that editors show', () => {
     ['error', 'Why the lock was not acquired'],
     ['heldFor', 'Milliseconds'],
     ['fencingToken', 'greater than'],
-  ])('E18 in an application, an editor shows at "%s": %s', (name, words) => {
+  ])('E18 in an application, an editor shows for the name "%s" the text "%s"', (name, words) => {
     expect(hoverAt(name)).toMatch(new RegExp(words));
   });
 });
 
-/** The sources of the entries of the package. */
+/** Returns the source files of the package's entry points. */
 function entryFiles(): string[] {
   const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
     exports: Record<string, { import?: { types?: string } } | string>;

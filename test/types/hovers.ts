@@ -4,15 +4,18 @@ import { checkoutOptions, root } from './compiler.js';
 
 export const lib = join(root, 'lib');
 
-/** What an editor shows for a name. */
+/** What an editor shows when the mouse is over a name. */
 export interface Hover {
-  /** The file, and the way from an export to the name, such as `LockService.run`. */
+  /** The file, then the names from an export to this name, such as `LockService.run`. */
   name: string;
   text: string;
   tags: string[];
 }
 
-/** The language service of an editor with these files open, and with a file of this `text`. */
+/**
+ * Returns the language service of an editor with these files open. The file `made` need not
+ * exist, and has this `text`.
+ */
 export function languageService(files: string[], made: string, text: string): ts.LanguageService {
   const options = checkoutOptions();
   const read = (file: string): string | undefined => (file === made ? text : ts.sys.readFile(file));
@@ -33,7 +36,9 @@ export function languageService(files: string[], made: string, text: string): ts
   });
 }
 
-/** The texts of all names that users of these modules can write. */
+/**
+ * Returns the texts that an editor shows for all names that users of these modules can write.
+ */
 export function hoversOf(service: ts.LanguageService, files: string[]): Hover[] {
   const program = service.getProgram();
   if (!program) throw new Error('The language service has no program.');
@@ -47,7 +52,7 @@ export function hoversOf(service: ts.LanguageService, files: string[]): Hover[] 
   return visitor.hovers;
 }
 
-/** Walks from the exports of modules to all names that users of these exports can write. */
+/** Visits all names that users of these modules can write, beginning with the exports. */
 class Visitor {
   readonly hovers: Hover[] = [];
   readonly #seen = new Set<ts.Node | ts.Type>();
@@ -73,7 +78,7 @@ class Visitor {
     }
   }
 
-  /** Takes down what an editor shows at each declaration of the name. */
+  /** Records what an editor shows at each declaration of the name. */
   #visitSymbol(symbol: ts.Symbol, name: string): void {
     for (const declaration of symbol.declarations ?? []) {
       const file = declaration.getSourceFile().fileName;
@@ -82,7 +87,7 @@ class Visitor {
       const at = ts.getNameOfDeclaration(declaration) ?? declaration;
       const info = this.service.getQuickInfoAtPosition(file, at.getStart());
       const text = ts.isComputedPropertyName(at)
-        ? symbol.getDocumentationComment(this.checker) // editors show the expression
+        ? symbol.getDocumentationComment(this.checker) // Editors show the expression itself.
         : info?.documentation;
       this.hovers.push({
         name: `${relative(root, file)} ${name}`,
@@ -107,7 +112,7 @@ class Visitor {
     this.#visitLiterals(type, path);
   }
 
-  /** Visits the object types that are written out inside of another type. */
+  /** Visits object types without a name, which are written inside another type. */
   #visitLiterals(type: ts.Type, path: string): void {
     const parts = [
       ...(type.isUnionOrIntersection() ? type.types : []),
@@ -136,8 +141,8 @@ function isOfLib({ symbol }: ts.Type): boolean {
 }
 
 /**
- * Whether users never write the name: it is not part of the published types, or an option that
- * another option excludes, or a member that a client of the application has.
+ * Tells whether users never write the name: it is private, or an option that another option
+ * excludes, or a member that a client of the application has.
  */
 function isHidden(node: ts.Declaration): boolean {
   if (ts.isPropertySignature(node) && node.type?.kind === ts.SyntaxKind.UndefinedKeyword) return true;

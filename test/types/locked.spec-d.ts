@@ -14,7 +14,7 @@ class Order {
   readonly id: string = '7';
 }
 
-// B60 all forms of @Locked()
+// B60 the forms in which @Locked() can be written
 export class Forms {
   @Locked()
   async nothing(_id: string): Promise<void> {}
@@ -39,16 +39,16 @@ export class Forms {
   @Locked(7)
   async number(): Promise<void> {}
 
-  // @ts-expect-error options come after a key, or alone
+  // @ts-expect-error options can come after a key or alone, but not after other options
   @Locked({ key: 'key' }, { wait: 5 })
   async optionsTwice(): Promise<void> {}
 
-  // @ts-expect-error a key that may be missing would be the default key in silence
+  // @ts-expect-error if the key were undefined, @Locked() would silently use its default key
   @Locked(process.env['KEY'])
   async maybe(): Promise<void> {}
 }
 
-// B60 the key function takes the parameters of the method, or fewer
+// B60 the key function takes the parameters of the method, or fewer parameters
 export class Keys {
   @Locked({ key: (id: string, copies: number) => `${id} ${copies}` })
   async same(_id: string, _copies: number): Promise<void> {}
@@ -77,35 +77,35 @@ export class Keys {
   @Locked({ key: (items: readonly string[]) => items.join() })
   async arrays(_items: string[]): Promise<void> {}
 
-  // @ts-expect-error the method takes a number
+  // @ts-expect-error the key function takes a string, but the method a number
   @Locked({ key: (id: string) => id })
   async wrongType(_id: number): Promise<void> {}
 
-  // @ts-expect-error the method takes one parameter
+  // @ts-expect-error the key function takes two parameters, but the method one
   @Locked({ key: (id: string, copies: number) => `${id} ${copies}` })
   async more(_id: string): Promise<void> {}
 
-  // @ts-expect-error the second parameter is a number
+  // @ts-expect-error the second parameter is a number, but the key function takes a string
   @Locked({ key: (id: string, copies: string) => id + copies })
   async wrongSecond(_id: string, _copies: number): Promise<void> {}
 
-  // @ts-expect-error the method may be called without it
+  // @ts-expect-error the key function needs a parameter that callers may leave out
   @Locked({ key: (id: string) => id })
   async mayBeMissing(_id?: string): Promise<void> {}
 
-  // @ts-expect-error the parameter may be null
+  // @ts-expect-error the key function needs a parameter that may be null
   @Locked({ key: (order: Order) => order.id })
   async mayBeNull(_order: Order | null): Promise<void> {}
 
-  // @ts-expect-error a key is a string
+  // @ts-expect-error the key function returns a number, but a key is a string
   @Locked({ key: (id: number) => id })
   async number(_id: number): Promise<void> {}
 
-  // @ts-expect-error a key is not awaited
+  // @ts-expect-error the key function returns a promise, which is not awaited
   @Locked({ key: async (id: string) => Promise.resolve(id) })
   async promise(_id: string): Promise<void> {}
 
-  // @ts-expect-error a key may not be missing
+  // @ts-expect-error the key function may return undefined, but a key is a string
   @Locked({ key: (id: string): string | undefined => (id ? id : undefined) })
   async maybe(_id: string): Promise<void> {}
 }
@@ -129,7 +129,7 @@ export class Busy {
   @Locked({ key: (id: string) => id, onBusy: (_error, id: string, copies: number) => id + copies })
   async withKey(_id: string, _copies: number): Promise<void> {}
 
-  // E16 each function may take fewer parameters than the method, whatever the other one takes
+  // E16 `key` and `onBusy` may take different numbers of the method's parameters
   @Locked({ key: (id: number) => `o:${id}`, onBusy: () => 'busy' })
   async noneBesideAKey(_id: number): Promise<void> {}
 
@@ -151,29 +151,29 @@ export class Busy {
   @Locked<[id: number]>({ key: (id) => `o:${id}`, onBusy: (_error, id) => id })
   async named(_id: number): Promise<void> {}
 
-  // @ts-expect-error E16 the method takes a number, whatever the key function takes
+  // @ts-expect-error E16 onBusy takes a string, but the method a number
   @Locked({ key: () => 'key', onBusy: (_error, id: string) => id })
   async wrongTypeBesideAKey(_id: number): Promise<void> {}
 
-  // @ts-expect-error E16 the method takes one parameter
+  // @ts-expect-error E16 onBusy takes two parameters, but the method one
   @Locked({ key: (id: number) => `o:${id}`, onBusy: (_error, id: number, more: number) => id + more })
   async moreBesideAKey(_id: number): Promise<void> {}
 
-  // @ts-expect-error E16 the method takes a number, whatever onBusy takes
+  // @ts-expect-error E16 the key function takes a string, but the method a number
   @Locked({ key: (id: string) => id, onBusy: () => 'busy' })
   async wrongKeyBesideIt(_id: number): Promise<void> {}
 
-  // @ts-expect-error E16 the method is synchronous
+  // @ts-expect-error E16 a synchronous method cannot wait for a lock
   @Locked({ key: (id: number) => `o:${id}`, onBusy: () => 'busy' })
   sync(_id: number): number {
     return _id;
   }
 
-  // @ts-expect-error the method takes a number
+  // @ts-expect-error onBusy takes a string, but the method a number
   @Locked({ onBusy: (_error, id: string) => id })
   async wrongType(_id: number): Promise<void> {}
 
-  // @ts-expect-error the method takes a number
+  // @ts-expect-error onBusy takes a string, but the method a number
   @Locked('key', { onBusy: (_error, id: string) => id })
   async wrongTypeWithKey(_id: number): Promise<void> {}
 
@@ -209,40 +209,40 @@ export class Answers {
     return value;
   }
 
-  // @ts-expect-error the method is synchronous
+  // @ts-expect-error a synchronous method cannot wait for a lock
   @Locked()
   nothing(): void {}
 
-  // @ts-expect-error the method is synchronous
+  // @ts-expect-error a synchronous method cannot wait for a lock
   @Locked()
   text(): string {
     return 'text';
   }
 
-  // @ts-expect-error the method may return at once
+  // @ts-expect-error a method that may return without a promise cannot wait for a lock
   @Locked()
   maybe(): number | Promise<number> {
     return 1;
   }
 
-  // @ts-expect-error the method is synchronous
+  // @ts-expect-error a synchronous method cannot wait for a lock
   @Locked({ key: (id: string) => id })
   withKey(_id: string): boolean {
     return true;
   }
 
-  // @ts-expect-error accessors take no lock
+  // @ts-expect-error accessors cannot have @Locked()
   @Locked()
   get accessor(): number {
     return 1;
   }
 
-  // @ts-expect-error properties take no lock
+  // @ts-expect-error properties cannot have @Locked()
   @Locked()
   property = async (): Promise<void> => {};
 }
 
-// B66 classes
+// B66 @Locked() on classes
 @Locked()
 export class Classes {}
 
@@ -251,12 +251,12 @@ export class Ticks {
   @Locked('slots', { once: '5m' })
   async slots(): Promise<void> {}
 
-  // @ts-expect-error slots have no tick
+  // @ts-expect-error tickAhead needs ticks, which `once` with a length of time does not have
   @Locked({ once: '5m', tickAhead: '1m' })
   async both(): Promise<void> {}
 }
 
-// B60 values of the options
+// B60 values that the options accept and refuse
 export const good: LockedOptions[] = [
   {},
   { ttl: '30s', wait: '1.5 h', minHold: '2 minutes', retry: { min: 5, max: '1s' } },
@@ -270,7 +270,7 @@ export const bad: LockedOptions[] = [
   { ttl: '30 parsecs' },
   // @ts-expect-error durations have no such unit
   { wait: '5 fortnights' },
-  // @ts-expect-error a duration has a number
+  // @ts-expect-error a duration needs a number before its unit
   { ttl: 's' },
   // @ts-expect-error a duration is not null
   { ttl: null },
@@ -278,17 +278,18 @@ export const bad: LockedOptions[] = [
   { autoRenew: false, renewEvery: '10s' },
   // @ts-expect-error the option is misspelt
   { tll: '30s' },
-  // @ts-expect-error a decorator has no signal
+  // @ts-expect-error the options of @Locked() contain no signal
   { signal: AbortSignal.abort() },
   // @ts-expect-error onLost is a function
   { onLost: 'ignore' },
   // @ts-expect-error rejectOnLoss is a boolean
   { rejectOnLoss: 'false' },
-  // @ts-expect-error a range has two ends
+  // @ts-expect-error a range needs both `min` and `max`
   { retry: { min: 5 } },
 ];
 
-// The option types have names, so that users can build decorators on `@Locked()`.
+// The types of the options are exported, so that users can write decorators that build on
+// `@Locked()`.
 export const fitting = (options: LockedOptions<[id: string]>) => Locked(options);
 
 expectTypeOf<LockedOptions<[id: string]>['key']>().toEqualTypeOf<
@@ -304,7 +305,7 @@ export class Composed {
   @NightlyJob('export')
   async run(_id: string): Promise<void> {}
 
-  // @ts-expect-error the method is synchronous
+  // @ts-expect-error a decorator that builds on @Locked() refuses a synchronous method too
   @NightlyJob('export')
   sync(): void {}
 }
@@ -314,7 +315,7 @@ export class Injections {
   constructor(
     @InjectLockService() readonly locks: LockService,
     @InjectLockService('weak') readonly weak: LockService,
-    // @ts-expect-error a module is named by a string
+    // @ts-expect-error a module is named by a string, not by a class
     @InjectLockService(LockService) readonly wrong: LockService,
   ) {}
 }

@@ -21,7 +21,8 @@ describe('the compiler on the commonest mistakes', () => {
   it.each(names)('E15 the compiler explains the mistake in %s', (name) => {
     const golden = join(folder, `${name}.txt`);
     const said = complaints(program, ({ fileName }) => fileName.endsWith(`/mistakes/${name}.ts`))
-      // The number of options that the compiler leaves out changes with each new option.
+      // The compiler's message counts the options that it leaves out, and this number grows
+      // with each new option.
       .replaceAll(/\d+ more/g, 'N more');
     if (process.env['UPDATE_MISTAKES']) writeFileSync(golden, said);
 
@@ -30,7 +31,7 @@ describe('the compiler on the commonest mistakes', () => {
 });
 
 describe('the compiler on @Locked()', () => {
-  it('E16 key and onBusy may take different numbers of the parameters of the method', () => {
+  it('E16 `key` and `onBusy` may take different numbers of parameters of the method', () => {
     const file = join(root, 'test/types/locked.spec-d.ts');
     const program = ts.createProgram([file], checkoutOptions());
 

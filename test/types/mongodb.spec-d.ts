@@ -19,20 +19,20 @@ export function stores(client: MongoClient, db: Db, collection: Collection<Docum
   mongoStore({ db, weak: true, deleteUnusedAfter: '1h' });
   mongooseStore({ weak: true, connectionName: 'second' });
 
-  // @ts-expect-error weak locks have a write concern of their own
+  // @ts-expect-error weak locks exclude the option writeConcern
   mongoStore({ db, weak: true, writeConcern: { w: 'majority' } });
-  // @ts-expect-error weak locks have a write concern of their own
+  // @ts-expect-error weak locks exclude the option writeConcern
   mongooseStore({ weak: true, writeConcern: { w: 1 } });
-  // @ts-expect-error no place of the locks is given
+  // @ts-expect-error no database is given in which the locks are kept
   mongoStore({});
-  // @ts-expect-error a database has its name already
+  // @ts-expect-error databaseName is superfluous beside the option db
   mongoStore({ db, databaseName: 'app' });
-  // @ts-expect-error a collection has its name already
+  // @ts-expect-error collectionName is superfluous beside the option collection
   mongoStore({ collection, collectionName: 'locks' });
   // @ts-expect-error durations have no such unit
   mongoStore({ db, deleteUnusedAfter: '7 moons' });
-  // @ts-expect-error Mongoose has its connection already
+  // @ts-expect-error mongooseStore() has no option url, because it uses Mongoose's connection
   mongooseStore({ url: 'mongodb://localhost' });
-  // @ts-expect-error a database is no collection
+  // @ts-expect-error the store needs a collection, not a database
   void new MongoLockStore(db);
 }

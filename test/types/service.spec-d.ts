@@ -71,7 +71,7 @@ export const modules = (): DynamicModule[] => [
   LockModule.forRoot({ ttl: '30s', name: 'weak' }),
   // @ts-expect-error memoryStore is a function to call
   LockModule.forRoot({ store: memoryStore }),
-  // @ts-expect-error a connection string is no store
+  // @ts-expect-error a connection string is not a store
   LockModule.forRoot({ store: 'postgres://localhost' }),
   // @ts-expect-error the option is misspelt
   LockModule.forRoot({ store, tll: '30s' }),
@@ -91,7 +91,7 @@ export const modules = (): DynamicModule[] => [
   LockModule.forRoot({ store, maxWaiters: { total: '100' } }),
   // @ts-expect-error enabled is a boolean
   LockModule.forRoot({ store, enabled: 'false' }),
-  // @ts-expect-error the store is missing
+  // @ts-expect-error the options of forRootAsync() need a store too
   LockModule.forRootAsync({ useFactory: () => ({ ttl: '30s' }) }),
   // @ts-expect-error the class has no createLockOptions()
   LockModule.forRootAsync({ useClass: WrongSettings }),
@@ -121,19 +121,19 @@ export async function calls(locks: LockService): Promise<void> {
   expectTypeOf(LockContext.current()).toEqualTypeOf<Lock | undefined>();
   expectTypeOf(LockContext.current('key')).toEqualTypeOf<Lock | undefined>();
 
-  // B59 run returns the result of its body
+  // B59 run() returns the result of the work
   expectTypeOf(await locks.run('key', () => 42)).toEqualTypeOf<number>();
   expectTypeOf(await locks.run('key', async () => Promise.resolve('text'))).toEqualTypeOf<string>();
   expectTypeOf(await locks.run('key', (lock) => lock)).toEqualTypeOf<Lock>();
   await using scope = await locks.acquire('key');
   expectTypeOf(scope).toEqualTypeOf<Lock>();
 
-  // B14 the first property of tryRun's result tells the two cases apart
+  // B14 the property `acquired` tells the two results of tryRun() apart
   const result = await locks.tryRun('key', async () => Promise.resolve(42));
   expectTypeOf(result).toEqualTypeOf<TryRunResult<number>>();
-  // @ts-expect-error the value is there only when the lock was acquired
+  // @ts-expect-error `value` exists only if the lock was acquired
   void result.value;
-  // @ts-expect-error the error is there only when the lock was not acquired
+  // @ts-expect-error `error` exists only if the lock was not acquired
   void result.error;
   if (result.acquired) {
     expectTypeOf(result.value).toEqualTypeOf<number>();
@@ -150,18 +150,18 @@ export async function calls(locks: LockService): Promise<void> {
   await locks.acquire('key', { waitFor: 5 });
   // @ts-expect-error durations have no such unit
   await locks.acquire('key', { wait: '5 parsecs' });
-  // @ts-expect-error acquire has no result to reject
+  // @ts-expect-error rejectOnLoss has no meaning for acquire(), which runs no work
   await locks.acquire('key', { rejectOnLoss: false });
   // @ts-expect-error renewEvery needs autoRenew
   await locks.run('key', () => 1, { autoRenew: false, renewEvery: 100 });
-  // @ts-expect-error onBusy is an option of the decorator
+  // @ts-expect-error onBusy is an option of @Locked(), not of run()
   await locks.run('key', () => 1, { onBusy: 'skip' });
   // @ts-expect-error a key is a string
   await locks.run(7, () => 1);
-  // @ts-expect-error the reason is missing
+  // @ts-expect-error forceRelease() needs a reason
   await locks.admin.forceRelease('key');
   expectTypeOf(await locks.admin.purge({ olderThan: '7d' })).toEqualTypeOf<number>();
-  // @ts-expect-error the age is missing
+  // @ts-expect-error purge() needs the option olderThan
   await locks.admin.purge({});
 }
 
@@ -169,7 +169,7 @@ export function events({ events: emitter }: LockService): void {
   emitter.on('lost', (event) => expectTypeOf(event).toEqualTypeOf<LockEventMap['lost'][0]>());
   emitter.on('busy', ({ holder }) => holder?.label);
   emitter.on('acquired', (event) => {
-    // @ts-expect-error no event carries an owner
+    // @ts-expect-error events do not contain owner ids
     void event.owner;
   });
 }
@@ -179,9 +179,9 @@ export function handle(lock: Lock): void {
   expectTypeOf<Lock['extend']>().parameter(0).toEqualTypeOf<Duration | undefined>();
   expectTypeOf(lock.release('failed')).resolves.toEqualTypeOf<boolean>();
   expectTypeOf(lock.toJSON()).not.toHaveProperty('owner');
-  // @ts-expect-error an outcome is done or failed
+  // @ts-expect-error an outcome is 'done' or 'failed'
   void lock.release('late');
-  // @ts-expect-error held is read-only
+  // @ts-expect-error lock.held cannot be assigned
   lock.held = true;
 }
 
@@ -194,8 +194,8 @@ export async function transactions(lock: Lock): Promise<void> {
   expectTypeOf(rows).toEqualTypeOf<number[]>();
   expectTypeOf(await lock.transaction(() => 'now')).toEqualTypeOf<string>();
   expectTypeOf(await lock.transaction(async () => {})).toEqualTypeOf<void>();
-  // @ts-expect-error without a type, the transaction object is unknown
+  // @ts-expect-error without a type, the transaction object is of an unknown type
   await lock.transaction((manager) => manager.query('SELECT 1'));
-  // @ts-expect-error the work is missing
+  // @ts-expect-error transaction() needs a function as its work
   await lock.transaction();
 }

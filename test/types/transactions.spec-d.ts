@@ -1,5 +1,5 @@
-// B91 Types of lock.transaction() and lock.guard() with each client; `tsc -p tsconfig.json` is
-// the test.
+// B91 Types that lock.transaction() and lock.guard() accept and refuse with each client. The
+// test is `tsc -p tsconfig.json`.
 import type { BetterSQLite3Database } from 'drizzle-orm/better-sqlite3';
 import type { MySql2Database } from 'drizzle-orm/mysql2';
 import { drizzle as drizzlePg, type NodePgDatabase } from 'drizzle-orm/node-postgres';
@@ -25,12 +25,12 @@ import {
   type TransactionOf,
 } from '../../lib/stores/sql/index.js';
 
-/** The transaction object that Drizzle passes to the work. */
+/** The transaction object that Drizzle passes to the function that runs in a transaction. */
 type DrizzleTransaction<Database extends { transaction(work: never): unknown }> = Parameters<
   Parameters<Database['transaction']>[0]
 >[0];
 
-/** The members of a generated client that these tests use. */
+/** The members of a generated Prisma client that these tests use. */
 interface PrismaClient {
   $connect(): Promise<void>;
   $disconnect(): Promise<void>;
@@ -58,9 +58,9 @@ export async function pg(locks: LockService<PoolClient>, pool: Pool, client: Poo
   expectTypeOf(rows).toEqualTypeOf<{ n: number }[]>();
   expectTypeOf(await lock.transaction(() => 'now')).toEqualTypeOf<string>();
   await lock.guard(client);
-  // @ts-expect-error a pool is no transaction
+  // @ts-expect-error guard() needs a transaction, not a pool
   await lock.guard(pool);
-  // @ts-expect-error the transaction object of another client
+  // @ts-expect-error the work takes the transaction object of another client
   await lock.transaction(async (manager: EntityManager) => manager.query('SELECT 1'));
 }
 
@@ -78,7 +78,7 @@ export async function mysql2(
       await transaction.execute('SELECT 1');
     });
     await lock.guard(connection);
-    // @ts-expect-error a pool is no transaction
+    // @ts-expect-error guard() needs a transaction, not a pool
     await lock.guard(pool);
   });
 }
@@ -101,20 +101,20 @@ export async function drizzle(
   expectTypeOf<TransactionOf<typeof executor>>().toEqualTypeOf<DrizzleTransaction<typeof withSchema>>();
   await new SqlLockStore(executor).transaction((transaction) => transaction.query.invoices.findMany());
   sqlStore({ inject: ['DB'], executor: fromDrizzle });
-  // @ts-expect-error a pool is no Drizzle database
+  // @ts-expect-error fromDrizzle() needs a Drizzle database, not a pool
   fromDrizzle(pool);
   await onPostgres.run('key', async (lock) => {
     await lock.transaction(async (transaction) => transaction.select());
     await postgres.transaction((transaction) => lock.guard(transaction));
-    // @ts-expect-error the database itself is no transaction
+    // @ts-expect-error guard() needs a transaction, not the database
     await lock.guard(postgres);
   });
   await onMysql.run('key', async (lock) => {
     await lock.transaction(async (transaction) => transaction.select());
     await mysql.transaction((transaction) => lock.guard(transaction));
-    // @ts-expect-error the database itself is no transaction
+    // @ts-expect-error guard() needs a transaction, not the database
     await lock.guard(mysql);
-    // @ts-expect-error a transaction of another database
+    // @ts-expect-error the transaction belongs to another database
     await postgres.transaction((transaction) => lock.guard(transaction));
   });
 }
@@ -143,7 +143,7 @@ export async function knex(locks: LockService<Knex.Transaction>, client: Knex): 
     const rows = await lock.transaction((transaction) => transaction<{ id: number }>('invoices').select());
     expectTypeOf(rows).toEqualTypeOf<{ id: number }[]>();
     await client.transaction((transaction) => lock.guard(transaction));
-    // @ts-expect-error the Knex instance is no transaction
+    // @ts-expect-error guard() needs a transaction, not the Knex instance
     await lock.guard(client);
   });
 }
@@ -155,7 +155,7 @@ export async function prisma(locks: LockService<PrismaTransaction>, client: Pris
     const invoice = await lock.transaction((transaction) => transaction.invoice.create({ data: {} }));
     expectTypeOf(invoice).toEqualTypeOf<{ id: number }>();
     await client.$transaction((transaction) => lock.guard(transaction));
-    // @ts-expect-error the PrismaClient is no transaction
+    // @ts-expect-error guard() needs a transaction, not the PrismaClient
     await lock.guard(client);
   });
 }
@@ -169,7 +169,7 @@ export async function typeOrm(locks: LockService<EntityManager>, dataSource: Dat
       await manager.query('SELECT 1');
     });
     await dataSource.transaction((manager) => lock.guard(manager));
-    // @ts-expect-error the DataSource is no transaction
+    // @ts-expect-error guard() needs a transaction, not the DataSource
     await lock.guard(dataSource);
     return 1;
   });
@@ -180,14 +180,14 @@ export async function mongodb(locks: LockService<ClientSession>, client: MongoCl
   await locks.run('key', async (lock) => {
     await lock.transaction(async (session) => client.db().collection('orders').insertOne({}, { session }));
     await client.withSession((session) => lock.guard(session));
-    // @ts-expect-error the client is no transaction
+    // @ts-expect-error guard() needs a transaction session, not the client
     await lock.guard(client);
   });
   const restored = await locks.restore({ key: 'key', owner: 'owner', fencingToken: 1 });
   expectTypeOf(restored).toEqualTypeOf<Lock<ClientSession>>();
 }
 
-// A lock with a type argument can be passed wherever a lock is expected.
+// Locks and services with a type argument can be passed to code that expects them without it.
 export async function withAndWithout(
   locks: LockService,
   typed: LockService<EntityManager>,
@@ -198,7 +198,7 @@ export async function withAndWithout(
   keyOf(await typed.acquire('key', { onLost: (lock) => lock.key }));
   keyOf(await without.acquire('key', { onLost: (lock) => lock.key }));
   releaseAll(locks, typed, without);
-  // @ts-expect-error the transactions of another client
+  // @ts-expect-error the transactions of this service belong to another client
   const wrong: LockService<ClientSession> = typed;
   await wrong.acquire('key');
 
@@ -208,7 +208,7 @@ export async function withAndWithout(
     await lock.transaction(async (manager: EntityManager) => manager.query('SELECT 1'));
     await lock.transaction(async (session: ClientSession) => session.id);
     await lock.guard({});
-    // @ts-expect-error a string is no transaction
+    // @ts-expect-error a string is not a transaction
     await lock.guard('transaction');
   });
 }

@@ -18,7 +18,7 @@ export function stores(dataSource: DataSource): void {
   void new TypeOrmLockStore(dataSource, { wakeUps: 1 });
   // @ts-expect-error the option is misspelt
   typeOrmStore({ wakeups: false });
-  // @ts-expect-error wakeUps is no option of the table
+  // @ts-expect-error wakeUps does not change the table, so ddl() does not know it
   TypeOrmLockStore.ddl('postgres', { wakeUps: false });
 
   typeOrmStore({ asyncRelease: true, preparedStatements: false });
@@ -30,6 +30,6 @@ export function stores(dataSource: DataSource): void {
   typeOrmStore({ asyncRelease: 'off' });
   // @ts-expect-error preparedStatements is true or false
   void new TypeOrmLockStore(dataSource, { preparedStatements: 'locks' });
-  // @ts-expect-error asyncRelease is no option of the table
+  // @ts-expect-error asyncRelease does not change the table, so ddl() does not know it
   TypeOrmLockStore.ddl('postgres', { asyncRelease: true });
 }

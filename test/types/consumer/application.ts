@@ -1,4 +1,4 @@
-// declarations.spec.ts compiles this application against the declarations of the package.
+// declarations.spec.ts compiles this application against the package's declarations.
 import { Module } from '@nestjs/common';
 import {
   LockContext,

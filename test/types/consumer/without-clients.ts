@@ -1,4 +1,4 @@
-// declarations.spec.ts compiles this application, in which no database client is installed.
+// declarations.spec.ts compiles this application as if no database client were installed.
 import { LockModule, type LockService } from 'nestjs-locked';
 import {
   SqlLockStore,
