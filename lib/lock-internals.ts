@@ -33,8 +33,8 @@ export interface LockServiceOptions {
   name?: string;
   clock?: Clock;
   /**
-   * All lock modules of the application. They share this, so that a warning about the whole
-   * process is logged only once.
+   * Returns all lock modules of the application. With it, a warning about the whole process is
+   * logged by one module only.
    */
   siblings?: () => readonly LockInternals[];
 }

@@ -41,7 +41,10 @@ export class PurgeSchedule {
     this.#timer?.cancel();
   }
 
-  /** A purge that fails is not repeated: the next purge comes one interval later, as usual. */
+  /**
+   * Purges once, and sets the timer for the next purge. If a purge fails, that is logged, and
+   * the next purge comes at its usual time.
+   */
   async #purge(once: boolean): Promise<void> {
     const { olderThan, every } = this.schedule;
     const { admin, logger, settings } = this.locks;

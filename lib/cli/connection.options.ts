@@ -44,7 +44,7 @@ export function addConnectionOptions(program: Command): void {
 /**
  * Runs `work` with the locks of a database, and then closes the connection. It never creates a
  * table. It loads Nest and the store only when a command needs them, so that the help and the
- * command `ddl` start fast.
+ * command `ddl` do not load them.
  */
 export async function withLocks<T>(
   options: ConnectionOptions,

@@ -247,8 +247,7 @@ export class Acquisition {
     if (result instanceof LockStoreError) return pause;
     const { queued, holder } = result;
     // If the holder is dead, its lock is free when its lease ends. A remaining time of 0 is
-    // ignored, since the store may not have refused the call and read the holder at the same
-    // moment.
+    // ignored, since it may come from a race in the store.
     const leaseEnds = holder?.remaining && holder.remaining > 0 ? holder.remaining + 1 : Infinity;
     return Math.min(queued ? SAFETY_POLL * (0.75 + clock.random() / 2) : pause, left, leaseEnds);
   }

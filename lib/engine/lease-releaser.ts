@@ -84,7 +84,7 @@ export class LeaseReleaser {
     try {
       if (lease.pendingRequest) await lease.pendingRequest;
       // Read this now: a call that begins to wait later makes an attempt of its own, so it
-      // need not be notified.
+      // need not be counted.
       waiting = store.notifiesWaiters === true && queues.has(storeKey);
       const toWaiter = believed && this.#heldFor(held) >= minHold ? queues.firstAfter(lease) : undefined;
       const taken = toWaiter ? await toWaiter(lease, outcome) : 'refused';
@@ -120,7 +120,8 @@ export class LeaseReleaser {
 
   /**
    * Releases the lease when the transactions that guard it have ended, since the store cannot
-   * change the lease before. If the lease expires first, it is not released.
+   * change the lease before. If the transactions last longer than the lease, the lease ends
+   * with its ttl.
    *
    * @param stopped whether the store is about to be closed
    */

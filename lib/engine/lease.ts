@@ -395,7 +395,8 @@ export class Lease {
     this.#doubted = false;
     this.#ttl = ttl;
     // A request for a shorter ttl may have been in flight together with this renewal. The
-    // store may have carried it out after the renewal, so the shorter ttl counts.
+    // store may have carried it out after the renewal, or may still do so. So the shorter ttl
+    // counts.
     const certain = Math.min(ttl, before, this.#shortestPending());
     this.#deadline = sentAt + certain - marginOf(certain);
     this.#endsAt = sentAt + certain;

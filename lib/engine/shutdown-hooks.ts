@@ -9,10 +9,7 @@ export class ShutdownHooks {
   #checked = false;
   #missed = false;
 
-  /**
-   * @param siblings returns one array that all lock modules share, so that only one of them
-   * warns
-   */
+  /** @param siblings returns the hooks of all lock modules, so that only one module warns */
   constructor(
     private readonly logger: LockLogger,
     private readonly siblings: () => readonly ShutdownHooks[] | undefined,

@@ -84,9 +84,9 @@ export function fitKey(key: string): string {
 }
 
 /**
- * Gives the form in which a store looks for a key that an operator names: the result of {@link
- * fitKey}. A key that is already in the shortened form comes from a list of locks, and stays
- * as it is.
+ * Gives the form in which a store looks for a key that an operator names. It is the result of
+ * {@link fitKey}. A key that is already in the shortened form comes from a list of locks, and
+ * stays as it is.
  *
  * @publicApi
  */

@@ -36,7 +36,7 @@ const STEAL_AT_ONCE = 1;
 
 /**
  * What the store is to record about a firing, so that only one of all instances runs it;
- * `undefined` if every instance may run it.
+ * `undefined` if no tick is recorded for it.
  */
 export function onceIn(
   firing: Firing,
