@@ -71,8 +71,8 @@ export interface ConformanceOptions {
    */
   patience?: number | undefined;
   /**
-   * The parts of the port that the store does not implement. If a part is missing and not
-   * named here, its cases fail.
+   * The parts of the port that the store does not implement. The cases of a missing part fail
+   * if it is not named here.
    *
    * - `inspect`: `LockInspector`; `renewMany`: `BatchRenewer`; `releaseToWaiter`:
    *   `WaiterRelease`; `pause`: `LockPauser`.

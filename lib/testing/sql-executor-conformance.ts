@@ -21,8 +21,8 @@ import type { ConformanceCase } from './lock-store-conformance.js';
 /** Options of {@link sqlExecutorConformance}. @publicApi */
 export interface SqlExecutorConformanceOptions {
   /**
-   * The features that the client lacks. If a feature is missing and not named here, its cases
-   * fail.
+   * The features that the client lacks. The cases of a missing feature fail if it is not named
+   * here.
    *
    * - `transactions`: its transactions are synchronous, so there is no `lock.transaction()`.
    * - `guard`: `lock.guard()` only takes transactions of `lock.transaction()`, since the

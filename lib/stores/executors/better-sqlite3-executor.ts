@@ -19,9 +19,9 @@ type DatabaseClass = new (file: string, settings: object) => Sqlite;
  * Runs SQL on an SQLite file through better-sqlite3, on a connection that the store opens for
  * itself. On the application's connection, a rollback would undo the locks.
  *
- * Transactions of better-sqlite3 are synchronous, so there is no `lock.transaction()` and no
- * `lock.guard()`. An encrypted file cannot keep locks, since only the application's connection
- * knows its key: use another file.
+ * Since transactions of better-sqlite3 are synchronous, `lock.transaction()` and
+ * `lock.guard()` are refused. An encrypted file cannot keep locks, since only the
+ * application's connection knows its key: use another file.
  *
  * @param databaseOrPath the application's database; or the path of the file, which is created
  * if it is missing
@@ -112,8 +112,8 @@ function fileOf(database: BetterSqlite3Database): string {
     throw new LockError(
       'fromBetterSqlite3() needs an open database, but the application has closed it. Close it when the application closes, or pass the path of the file.',
     );
-  // SQLite reports the absolute path, even if the process has changed its working directory
-  // since.
+  // SQLite reports the absolute path, even if the working directory of the process has changed
+  // since the database was opened.
   const [main] = database.pragma('database_list') as { name: string; file: string }[];
   if (!main?.file) throw inMemory();
   if (database.readonly)

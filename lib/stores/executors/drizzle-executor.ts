@@ -53,8 +53,8 @@ interface Transaction {
 const ENTITY_KIND = Symbol.for('drizzle:entityKind');
 
 /**
- * For each class of Drizzle session: the driver object that it needs, and the executor for
- * that driver.
+ * The executor for each class of Drizzle session, and the driver object that the session must
+ * have.
  */
 const DRIVERS = new Map<unknown, { needs: string; from: (client: never) => DriverExecutor }>([
   ['NodePgSession', { needs: 'a pool of pg', from: fromPg }],

@@ -173,7 +173,7 @@ export class KnexPool {
     return free.every(({ resource }) => resource.__knex__disposed) && used.length < this.size;
   }
 
-  /** Whether the pool has lent this connection and has not got it back yet. */
+  /** Whether the pool has lent this connection at present. */
   async lends(connection: KnexConnection, doing: string): Promise<boolean> {
     const { used = [] } = this.client.pool ?? {};
     if (!this.native) return used.some(({ resource }) => resource === connection);

@@ -48,8 +48,8 @@ interface Lent {
 
 /**
  * Runs SQL on MySQL and MariaDB through a pool of mysql2, or of `mysql2/promise`.
- * `lock.transaction()` hands out a connection of the pool, of the same kind, and
- * `lock.guard()` takes it. The store does not close the pool, which belongs to the
+ * `lock.transaction()` hands out a connection of the same kind as the pool, and `lock.guard()`
+ * takes such a connection. The store does not close the pool, which belongs to the
  * application.
  * @throws LockError for anything but an open pool of mysql2
  * @publicApi

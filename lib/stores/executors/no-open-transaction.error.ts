@@ -2,8 +2,8 @@ import { LockError, LockStoreError } from '../../lock.errors.js';
 
 /**
  * The caller passed a transaction that is not open, or that belongs to another client than the
- * locks. An executor of a driver names the object that the driver needs; an executor on top of
- * it names the object of its own client.
+ * locks. The error names the object that the application's client hands out, such as a
+ * transaction of Knex, and not the object of the driver below it.
  */
 export class NoOpenTransactionError extends LockError {
   /**
@@ -27,7 +27,7 @@ export function failedTransaction(doing: string): LockError {
   );
 }
 
-/** The error for a transaction that ended with its connection. */
+/** The error for a transaction whose connection has ended. */
 export function endedConnection(doing: string): LockStoreError {
   return new LockStoreError(`Could not ${doing}: the connection of the transaction has ended.`, {
     transient: true,

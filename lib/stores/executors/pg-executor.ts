@@ -29,7 +29,7 @@ interface Pool extends PgPool {
   readonly options: { max?: number; connectionString?: string; password?: unknown };
   /** The class of the pool's clients, from pg or pg-native. */
   readonly Client: new (config: object) => PgClient & ServerAddress;
-  /** True from `end()` on. */
+  /** True once the application has called `end()`. */
   readonly ending?: boolean;
   readonly _clients?: readonly unknown[];
   readonly _idle?: readonly { client: unknown }[];
@@ -54,7 +54,7 @@ const POOL_SIZE = 10;
 
 /**
  * Runs SQL on PostgreSQL through a pool of pg. `lock.transaction()` hands out a client of the
- * pool, and `lock.guard()` takes it.
+ * pool, and `lock.guard()` takes such a client.
  *
  * The store does not close the pool, which belongs to the application. While the store is
  * open, it listens to errors of idle clients, since an error without a listener ends the
@@ -189,7 +189,9 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     this.releases.set(client, (this.releases.get(client) ?? 0) + 1);
   };
 
-  /** The address that pg itself reads from options, URL, environment and defaults. */
+  /**
+   * Returns the server's address as pg reads it: from options, URL, environment and defaults.
+   */
   private addressOf(): ServerAddress {
     try {
       const { host, port, database } = new this.pool.Client(this.configuration({ stream: undefined }));
@@ -215,8 +217,8 @@ async function commit(client: PoolClient): Promise<void> {
 }
 
 /**
- * The error for a COMMIT that PostgreSQL answered with a rollback, as it does in a failed
- * transaction.
+ * The error for a COMMIT to which PostgreSQL answered with a rollback, since a statement of
+ * the transaction had failed.
  */
 export function rolledBack(): LockError {
   return new LockError(

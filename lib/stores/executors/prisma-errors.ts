@@ -2,7 +2,7 @@
 interface AdapterError {
   kind?: unknown;
   /**
-   * MySQL and MariaDB have numbers of four digits, PostgreSQL has codes of five characters.
+   * The server's code: four digits from MySQL and MariaDB, five characters from PostgreSQL.
    */
   originalCode?: string;
   originalMessage?: unknown;
@@ -12,21 +12,21 @@ interface AdapterError {
   state?: unknown;
 }
 
-/** The members of Prisma's errors that are used here. */
+/** The members of Prisma's errors from which the driver's error is read. */
 interface PrismaError {
   code?: unknown;
   message?: unknown;
   meta?: { driverAdapterError?: { cause?: AdapterError } };
 }
 
-/** System error codes for errors of which the adapters keep only the kind. */
+/** Codes of Node for errors of which Prisma's adapters keep only the kind. */
 const KINDS: Record<string, string> = {
   DatabaseNotReachable: 'ECONNREFUSED',
   ConnectionClosed: 'ECONNRESET',
   SocketTimeout: 'ETIMEDOUT',
 };
 /**
- * System error codes for Prisma's own codes, such as P2028: the transaction could not begin.
+ * Codes of drivers for Prisma's own codes, such as P2028: the transaction could not begin.
  */
 const CODES: Record<string, string> = {
   P1001: 'ECONNREFUSED',
@@ -38,7 +38,7 @@ const CODES: Record<string, string> = {
   P2034: '40001', // a conflict of transactions
 };
 
-/** System error codes for the error numbers of the driver mariadb, which no server sends. */
+/** Codes of Node for errors of the driver mariadb, whose numbers no server sends. */
 const MARIADB_CODES: Record<string, string> = {
   45001: 'ECONNRESET', // from here on, the connection or its socket is closed
   45004: 'ECONNRESET',

@@ -49,8 +49,8 @@ const SCOPE: unique symbol = Symbol.for('prisma.client.transaction.scope_context
 const TYPES: Record<string, string> = { postgresql: 'postgres', mysql: 'mysql', sqlite: 'better-sqlite3' };
 
 /**
- * Quoted texts and names in a statement. They are removed first, since a key may read like
- * SQL.
+ * Matches quoted texts and names in a statement. They are removed before the search for SQL
+ * words, since a key may read like SQL.
  */
 const QUOTED = /'[^']*'|"[^"]*"/g;
 /** Matches statements that return rows. Prisma has another method for all other statements. */

@@ -3,7 +3,7 @@ export interface ServerAddress {
   host?: string | undefined;
   port?: number | string | undefined;
   database?: string | undefined;
-  /** The path of a socket, instead of a host. */
+  /** The path of the socket, if the client uses a socket instead of a host. */
   socketPath?: string | undefined;
 }
 
@@ -13,8 +13,8 @@ export interface ServerAddress {
  */
 export function describeServer(type: string, { host, port, database, socketPath }: ServerAddress): string {
   const number = port ? `:${port}` : '';
-  // If a password in a URL has a slash that is not escaped, its end lands in the database
-  // name.
+  // If a password in a URL contains an unescaped slash, the text after that slash lands in the
+  // database name.
   const name = database && !database.includes('@') ? `, database ${database}` : '';
   return `${type} at ${socketPath || host || 'localhost'}${number}${name}`;
 }

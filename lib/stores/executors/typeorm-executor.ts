@@ -70,7 +70,8 @@ interface Driver {
   mysql?: { createConnection(options: object): unknown };
   createConnectionOptions?(options: object, credentials: object): { acquireTimeout?: unknown };
   /**
-   * The name of the database. If no option has it, TypeORM reads it from its first session.
+   * The name of the database. If the options have no name, TypeORM reads it from its first
+   * session.
    */
   database?: string;
   sqlite?: new (file: unknown, options: object) => Sqlite;
@@ -89,8 +90,8 @@ interface Members {
 
 /**
  * Runs SQL through a TypeORM DataSource: its pool of pg or mysql2, or its SQLite file.
- * `lock.transaction()` hands out an EntityManager, and `lock.guard()` takes it. The store does
- * not close the DataSource, which belongs to the application.
+ * `lock.transaction()` hands out an EntityManager, and `lock.guard()` takes such an object.
+ * The store does not close the DataSource, which belongs to the application.
  *
  * @param dataSource initialized before the lock store is used
  * @throws LockError for anything but a DataSource

@@ -37,8 +37,8 @@ interface LockEntry extends Omit<KeyState, 'key' | 'now' | 'owned'> {
 }
 
 /**
- * A key that was never locked. A free key expires at 0 and not at the present time, since a
- * clock that steps back must not make a released key busy.
+ * A key that was never locked. A free key expires at 0 and not at the present time: otherwise,
+ * a clock that steps back would make a released key busy.
  */
 const UNUSED: LockEntry = {
   owner: null,
@@ -83,8 +83,8 @@ export class MemoryLockStore
   private readonly history: number;
   private forgetAt: number;
   /**
-   * The last token of all keys. One number for all of them lets the tokens of a forgotten key
-   * still grow.
+   * The last token of all keys. Since all keys share this number, tokens grow even for a key
+   * that was forgotten.
    */
   private lastToken = 0;
 
@@ -283,6 +283,6 @@ function runOf({ label, startedAt }: LockEntry, endedAt: number, outcome: LockOu
 }
 
 function leaseFrom(now: number, ttl: number): Pick<LockEntry, 'renewedAt' | 'expiresAt'> {
-  // The time is rounded up: a lease must not end before its holder expects it to.
+  // The end is rounded up, since a lease must not end earlier than its holder expects.
   return { renewedAt: now, expiresAt: Math.min(Math.ceil(now + ttl), Number.MAX_SAFE_INTEGER) };
 }

@@ -29,7 +29,7 @@ interface Written {
    * demands. If `false`, some documents may still have been written.
    */
   acknowledged: boolean;
-  /** How many documents were found; `undefined` if some could not be written. */
+  /** How many documents were found; `undefined` if some documents could not be written. */
   matched?: number;
 }
 
@@ -82,7 +82,7 @@ export async function acquireMany(
 }
 
 /**
- * Frees keys with one write. If the write did not free all of them, a read shows which ones it
+ * Frees keys with one write. If the write did not free all keys, a read shows which keys it
  * freed.
  */
 export async function releaseMany(locks: OpenLocks, releases: readonly Release[]): Promise<ReleasedMany> {
@@ -105,8 +105,8 @@ export async function releaseMany(locks: OpenLocks, releases: readonly Release[]
 }
 
 /**
- * Writes documents one after the other. If one cannot be written, the server goes on with the
- * next.
+ * Writes documents one after the other. If a document cannot be written, the server goes on
+ * with the next document.
  *
  * @throws the error of the driver, if the outcome is unknown
  */

@@ -8,7 +8,7 @@ import * as batch from './batch-commands.js';
 import type { LockCollection, OpenLocks } from './lock-collection.js';
 import * as commands from './lock-commands.js';
 
-/** The request of one caller: its name in messages, and its limit. */
+/** What messages and limits need to know about the request of one caller. */
 export interface LockOperation {
   /** The name in messages, such as `acquire "nightly-report"`. */
   doing: string;
@@ -54,7 +54,7 @@ export class BatchedRequests {
   readonly #acquisitions: Batcher<Acquisition, LockAcquireResult>;
   readonly #releases: Batcher<ReleaseOfKey, boolean>;
 
-  /** @param batching `false` sends each request by itself */
+  /** @param batching `false` sends each request alone */
   constructor(
     private readonly locks: LockCollection,
     private readonly batching: boolean,

@@ -13,7 +13,7 @@ import type { StoreSettings } from './mongo-store.options.js';
 export interface OpenCollection {
   collection: Collection<LockDocument>;
   client: MongoClient;
-  /** Whether the server has transactions: a replica set or a sharded cluster. */
+  /** Whether the server has transactions. Replica sets and sharded clusters have them. */
   transactions: boolean;
   /** The collection and its servers, as messages name them. */
   target: string;
@@ -159,7 +159,7 @@ function optionsFor({ writeConcern }: StoreSettings, limit: number, signal?: Abo
 }
 
 /**
- * Opens the collection and checks it. If a check fails, the handle closes it.
+ * Opens the collection and checks it. If a check fails, the handle closes the collection.
  *
  * @throws LockError, LockStoreError when the collection cannot keep locks
  */
@@ -167,7 +167,8 @@ async function openCollection(handle: CollectionHandle, settings: StoreSettings)
   const collection = (await handle.open()) as Collection<LockDocument>;
   const client = clientOf(collection);
   const target = `${describeServers(client)} (${collection.namespace})`;
-  // A client of the application may have to connect first.
+  // The limit includes the time to connect, since the application's client may not be
+  // connected.
   const limit = client.options.serverSelectionTimeoutMS + OPERATION_LIMIT;
   try {
     const transactions = await inTime(examine(client, collection, settings, target), limit);
@@ -245,8 +246,8 @@ function assertPlain({ type = 'collection', options = {} }: Document, target: st
 }
 
 /**
- * Creates the TTL index that deletes old keys. No lock depends on a document once `freeSince`
- * has passed.
+ * Creates the TTL index, which deletes a document some time after `freeSince`. No lock depends
+ * on the document from then on.
  */
 async function ensureIndex(
   collection: Collection<LockDocument>,

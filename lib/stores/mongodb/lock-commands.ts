@@ -29,14 +29,15 @@ export async function acquire(locks: OpenLocks, request: LeaseRequest): Promise<
   if (found === 'tick-ahead') return { acquired: false, reason: found };
   const view = found as unknown as LockView & { attempt: string; ignored?: Date };
   assertLock(view, locks);
-  // If the document shows a free key that was not granted, another attempt is taking it.
+  // If the key is free but was not granted, another attempt is taking the key.
   if (view.attempt !== attempt) return refusalOf(request, stateOf(view)) ?? CONTENTION;
   const { token, ignored } = view;
   return { acquired: true, fencingToken: Number(token), ...(ignored && { ignoredTick: ignored }) };
 }
 
 /**
- * Releases a lease. Resolves to `false` if this owner does not hold it, or no longer holds it.
+ * Releases a lease. Resolves to `false` if this owner does not hold the lease, or no longer
+ * holds it.
  */
 export async function release(
   { collection, write }: OpenLocks,
@@ -51,8 +52,8 @@ export async function release(
 }
 
 /**
- * Releases a lease to a waiter with one command. If the waiter is refused, a read finds out
- * why.
+ * Releases a lease to a waiter with one command. If the command finds no lease to release, a
+ * read finds the reason for the refusal.
  */
 export async function releaseToWaiter(
   { collection, read, write }: OpenLocks,
@@ -82,7 +83,8 @@ export async function releaseToWaiter(
 }
 
 /**
- * Renews leases with one command. If some were not renewed, a read finds out which ones.
+ * Renews leases with one command. If some leases were not renewed, a read shows which leases
+ * were.
  *
  * A document that a transaction has changed makes the whole command wait. So the command may
  * take only half of the time, which leaves the other half for the read.
@@ -112,7 +114,7 @@ export async function renewMany(
   return leases.map(({ key, owner }) => (owners.get(key) === owner ? 'renewed' : otherwise));
 }
 
-/** Pauses a key. Resolves to `false` if it was already paused. */
+/** Pauses a key. Resolves to `false` if the key was already paused. */
 export async function pause(locks: OpenLocks, key: string): Promise<boolean> {
   const projection = { attempt: 1, paused: 1 } as const;
   const options = { ...locks.write, projection, upsert: true, returnDocument: 'before' } as const;
@@ -127,7 +129,10 @@ export async function pause(locks: OpenLocks, key: string): Promise<boolean> {
   return before.paused !== true;
 }
 
-/** Deletes at most a thousand unused keys. `isLast` tells the caller that no more are left. */
+/**
+ * Deletes at most a thousand unused keys. `isLast` tells the caller that no more unused keys
+ * are left.
+ */
 export async function purge(
   { collection, read, write }: OpenLocks,
   prefix: string,

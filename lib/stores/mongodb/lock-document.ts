@@ -19,8 +19,8 @@ export interface LockDocument {
    */
   owner: string | null;
   /**
-   * The random id of the request that was granted. By the owner alone, a second request of the
-   * same owner would look as if it had been granted.
+   * The random id of the request that was granted. Without it, a second request of the same
+   * owner would look as if it had been granted.
    */
   attempt: string;
   token: number;
@@ -31,9 +31,8 @@ export interface LockDocument {
   /** The random id of the batch that renewed or released the lease last. */
   batch?: string;
   /**
-   * For the TTL index: the time from which no lock depends on the document. The key is free
-   * then, and the clock has passed the token and the tick. Absent while the key is held or
-   * paused.
+   * For the TTL index: the time from which no lock depends on the document, since the key is
+   * free and the clock has passed its token and tick. Absent while the key is held or paused.
    */
   freeSince?: Date;
   /** The tick of the last run of a key that runs once per tick. */

@@ -10,7 +10,10 @@ import { FREE, NEVER } from './lock-document.js';
  */
 const FAILURE = { $toInt: { $concat: ['the tick is too far ahead: ', '$_id'] } };
 
-/** Added to the clock, a ttl of this many milliseconds or more could exceed the last date. */
+/**
+ * A ttl of this many milliseconds or more counts as endless, since the clock plus the ttl
+ * could exceed the last possible date.
+ */
 const ENDLESS = 8e15;
 
 /**
@@ -93,8 +96,8 @@ function freeFor(conditions: Conditions): Document {
 }
 
 /**
- * Whether the recorded tick is this tick or a later one. MongoDB sorts a missing field before
- * all dates.
+ * Whether the recorded tick is the requested tick or a later tick. If no tick is recorded, the
+ * answer is no, since MongoDB sorts a missing field before all dates.
  */
 function isDone(conditions: Conditions): Document {
   const { gap, failOver } = conditions;
@@ -154,7 +157,7 @@ export function release(keepFor: number, outcome: LockOutcome, batch?: string): 
   return [{ $set: { owner: null, expiresAt, freeSince, last, ...(batch && { batch: literal(batch) }) } }];
 }
 
-/** Pauses a key. As an upsert, it creates the document of a key that has none. */
+/** Pauses a key. As an upsert, the update creates a document for a key without a document. */
 export function pause(key: string, attempt: string): Document[] {
   const fresh = {
     owner: null,
@@ -179,7 +182,10 @@ export function resumption(): Document[] {
   return [{ $unset: 'paused' }, { $set: { freeSince } }];
 }
 
-/** Frees a key. If it has no owner, a release keeps it taken, so no run ends now. */
+/**
+ * Frees a key. If the key has no owner, a release keeps it taken, and the run has already
+ * ended.
+ */
 export function forcedRelease(): Document[] {
   const last = { $cond: [{ $eq: ['$owner', null] }, '$last', ending('$$NOW', 'failed')] };
   return [{ $set: { owner: null, expiresAt: FREE, freeSince: unneededFrom('$$NOW'), last } }];
@@ -187,8 +193,8 @@ export function forcedRelease(): Document[] {
 
 /**
  * A filter for keys that are free and have not been used for `olderThan` milliseconds. A key
- * stays until the clock has passed its token, since otherwise its next token might not be
- * larger.
+ * stays until the clock has passed its token. If it were deleted earlier, its next token might
+ * not be larger.
  */
 export function unused(prefix: string, olderThan: number): Document {
   const before = { $subtract: ['$$NOW', olderThan] };
@@ -209,8 +215,8 @@ export function heldAfter(prefix: string, after: string): Document {
 }
 
 /**
- * Ties the lock to a transaction. The update has to change the document, since otherwise other
- * attempts would not conflict with it.
+ * Ties the lock to a transaction. The update has to change the document, so that other
+ * attempts conflict with the transaction.
  */
 export const guarding = { $inc: { guards: 1 } };
 
@@ -240,8 +246,8 @@ function until(ttl: number): unknown {
 }
 
 /**
- * The time from which the document may be deleted: the clock has then passed its token, so the
- * next token is larger, and its tick. A paused key has no such time.
+ * The time from which the document may be deleted, since the clock has passed its token and
+ * its tick, and the next token is larger. A paused key has no such time.
  */
 function unneededFrom(free: unknown): Document {
   const passed = { $toDate: { $toLong: { $add: [{ $divide: ['$token', 1000] }, 1] } } };

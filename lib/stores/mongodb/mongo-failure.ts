@@ -18,8 +18,7 @@ interface DriverError {
 }
 
 /**
- * Codes for a duplicate key, after two processes inserted the same key, and for a write
- * conflict.
+ * Codes for a write conflict, and for a duplicate key, when two processes insert the same key.
  */
 const COLLISION_CODES = new Set<unknown>([11000, 112]);
 
@@ -32,7 +31,7 @@ const BROKEN_OFF = new Set<unknown>([
   11602, 13388, 13435, 13436,
 ]);
 
-/** The messages without a code that servers and proxies send during an election. */
+/** Servers and proxies send these messages during an election, without a code. */
 const NOT_PRIMARY_TEXT = /not master|not primary|node is recovering/i;
 
 /**
@@ -51,7 +50,10 @@ const NETWORK = new Set<unknown>([
   'PoolClearedOnNetworkError',
 ]);
 
-/** Names of errors after the application has closed its client, which it may connect again. */
+/**
+ * Names of the errors that the driver throws after the application has closed its client. The
+ * application may connect the client again.
+ */
 const CLOSED = new Set<unknown>([
   'MongoClientClosedError',
   'MongoExpiredSessionError',
@@ -64,7 +66,8 @@ const CLOSED = new Set<unknown>([
 const NOT_ALLOWED = new Set<unknown>([13, 18, 8000]);
 
 /**
- * Whether another attempt was faster. The command changed nothing, and the holder is unknown.
+ * Whether the command collided with another attempt. It changed nothing, and the holder is
+ * unknown.
  */
 export function isContention(error: unknown): boolean {
   return COLLISION_CODES.has(driverError(error).code);
@@ -82,8 +85,8 @@ export function isWriteConflict(error: unknown): boolean {
 
 /**
  * A write that failed inside a transaction. The driver repeats a transaction only after its
- * own errors, so `forDriver` returns the original error. No property shows that error, which
- * may contain owner ids.
+ * own errors, so `forDriver` returns the original error. No property shows the original error,
+ * which may contain owner ids.
  */
 export class TransactionWriteError extends LockStoreError {
   readonly #original: unknown;

@@ -239,7 +239,7 @@ export class MongoLockStore
     return watchTransaction(session);
   }
 
-  /** Changes one document if it fits the filter. Resolves to whether it did. */
+  /** Changes one document if it fits the filter. Resolves to whether a document fitted. */
   private async change(
     doing: string,
     filter: Document,

@@ -36,8 +36,8 @@ export interface CollectionOptions {
   deleteUnusedAfter?: Duration | undefined;
   /**
    * Whether acquisitions that arrive while others are under way share the next command;
-   * releases do the same. Each lock keeps its own result. `false` sends each request by
-   * itself. Default `true`.
+   * releases do the same. Each lock keeps its own result. `false` sends each request alone.
+   * Default `true`.
    */
   batching?: boolean | undefined;
 }
@@ -55,7 +55,7 @@ export type Durability =
     }
   | {
       /**
-       * Makes locks cheaper, but a crash or an election may delete them, and paused keys too.
+       * Makes locks cheaper, but a crash or an election may delete locks and pauses of keys.
        * Then another caller gets the lock while the holder still believes in it, and only
        * fencing tokens protect the data. The primary alone acknowledges a write, before it is
        * in the journal (`w: 1, j: false`). Work that runs once per tick refuses weak locks.

@@ -23,7 +23,7 @@ export class MongoTransactions {
    */
   async run<T>(work: (session: ClientSession) => Promise<T>): Promise<T> {
     const { client, target } = await this.opened('run a transaction');
-    // The option `weak` is about locks, so it must not weaken writes to the application's
+    // The option `weak` is meant for locks, and must not weaken writes to the application's
     // documents.
     const { w, journal } = this.settings.weak
       ? { w: 'majority' as const, journal: true }
@@ -73,7 +73,7 @@ export class MongoTransactions {
     return this.locks.run(
       doing,
       async ({ collection, write, target }) => {
-        // the transaction has a write concern already
+        // the write concern belongs to the transaction
         const { writeConcern: _, ...options } = write;
         try {
           const { matchedCount } = await collection.updateOne(filter, guarding, { ...options, session });

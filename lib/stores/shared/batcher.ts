@@ -1,7 +1,9 @@
 import { Lane, MACHINE, SLOW, type BatchClock } from './lane.js';
 import { NoAnswerError } from './operation-limit.js';
 
-/** The largest batch. Much larger batches would stall other writers. */
+/**
+ * The largest number of requests in a batch. Much larger batches would stall other writers.
+ */
 export const LARGEST_BATCH = 500;
 
 /** A request that may share a statement with requests for other keys. */
@@ -84,7 +86,7 @@ interface Waiting<Request, Result> {
 export class Batcher<Request extends BatchedRequest, Result> {
   #waiting: Waiting<Request, Result>[] = [];
   readonly #lane: Lane;
-  /** The keys of the requests under way, without those of slow statements. */
+  /** The keys of the requests under way, without the keys of slow statements. */
   readonly #keys = new Set<string>();
   /** Requests that a batch left without a result, and that wait for their repetition. */
   readonly #open: Waiting<Request, Result>[] = [];
@@ -98,7 +100,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
   #isBusy = false;
   #sendsSoon = false;
 
-  /** @param limits read for each statement, since they depend on the open database */
+  /** @param limits called for each statement, since the limits depend on the open database */
   constructor(
     private readonly senders: BatchSenders<Request, Result>,
     private readonly limits: () => BatchLimits,
@@ -157,8 +159,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * Takes waiting requests, at most one for each key and none for a key that is under way. It
-   * sorts them by key.
+   * Takes waiting requests, sorted by key: at most one for each key, and none for a key that
+   * is under way.
    */
   #take(most: number): Waiting<Request, Result>[] {
     const batch = new Map<string, Waiting<Request, Result>>();
@@ -173,7 +175,7 @@ export class Batcher<Request extends BatchedRequest, Result> {
     return keys.flatMap((key) => batch.get(key) ?? []);
   }
 
-  /** Rejects requests whose limit passed while they waited, and returns the others. */
+  /** Rejects requests whose time limit passed while they waited, and returns the others. */
   #rejectLate(batch: readonly Waiting<Request, Result>[]): Waiting<Request, Result>[] {
     const now = this.clock.now();
     return batch.filter(({ request, until, reject }) => {
@@ -232,8 +234,8 @@ export class Batcher<Request extends BatchedRequest, Result> {
   /**
    * Makes later requests for the same keys wait.
    *
-   * @returns a function that frees the keys. Only its first call counts, since the keys may
-   * belong to another statement later
+   * @returns a function that frees the keys. Only the first call of the function counts, since
+   * the keys may belong to another statement later
    */
   #occupy(requests: readonly Request[]): () => void {
     let isFree = false;
@@ -286,9 +288,9 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * Lets further statements pass the slow ones. One slow statement is passed even with a pool
-   * of one connection. Slow repetitions are all passed, since a request that waits for a
-   * locked row uses no connection during its pauses.
+   * Lets further statements go on without waiting for slow statements, even for one slow
+   * statement with a pool of one connection. They wait for no slow repetition, since a request
+   * that waits for a locked row uses no connection during its pauses.
    */
   #passSlow(): void {
     this.#lane.passSlow(Math.max(1, this.limits().connections - 1));

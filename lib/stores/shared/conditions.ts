@@ -6,12 +6,12 @@ import { recordOf, type KeyState } from './key-state.js';
  * `null`, since the statements use NULL for it.
  */
 export interface Conditions {
-  /** An attempt may take a held lock that was last renewed this long ago. */
+  /** The attempt may take a held lock whose last renewal is at least this old. */
   stealAfter: number | null;
   /** The scheduled time of a run, for a key that runs once per tick. */
   tick: number | null;
   /**
-   * How far the tick of the request, and the recorded tick, may be ahead of the store's clock.
+   * How far the requested tick, and the recorded tick, may be ahead of the store's clock.
    */
   ahead: number | null;
   /**
@@ -20,20 +20,19 @@ export interface Conditions {
    */
   slot: number | null;
   /**
-   * Instead of a tick: how long the key does not run after its last start, by the store's
+   * Instead of a tick: how much time must have passed since the last start, by the store's
    * clock.
    */
   gap: number | null;
   /**
-   * The same value as `tick` if the tick may be repeated after a run without a release; else
-   * null.
+   * The same value as `tick` if another run may repeat the tick after a crash; else null.
    */
   failOver: number | null;
 }
 
 /**
- * The refusal of an attempt that collided with others. It changed nothing, and the holder is
- * unknown.
+ * The refusal of an attempt that collided with others. The attempt changed nothing, and the
+ * holder is unknown.
  */
 export const CONTENTION: Refusal = { acquired: false, reason: 'contention' };
 
@@ -43,8 +42,8 @@ export function isPlain({ stealAfter, tick, slot, gap }: Conditions): boolean {
 }
 
 /**
- * Decides about an attempt: its refusal, or `undefined` if it gets the key. The statements of
- * databases apply the same rules.
+ * Returns the refusal of an attempt, or `undefined` if the attempt gets the key. The
+ * statements of databases apply the same rules.
  */
 export function refusalOf(conditions: Conditions, state: KeyState): Refusal | undefined {
   const reason = refusalReason(conditions, state);
@@ -53,7 +52,9 @@ export function refusalOf(conditions: Conditions, state: KeyState): Refusal | un
     : reason && { acquired: false, reason };
 }
 
-/** The first reason that applies, in the order of {@link RefusalReason}. */
+/**
+ * Returns the first reason for a refusal that applies, in the order of {@link RefusalReason}.
+ */
 function refusalReason(conditions: Conditions, state: KeyState): RefusalReason | undefined {
   const { now } = state;
   const { ahead, stealAfter } = conditions;
@@ -77,7 +78,7 @@ export function ignoredTick(conditions: Conditions, state: KeyState): number | u
 }
 
 /**
- * Whether the recorded tick is the requested tick or a later one. With `failOver`, a tick
+ * Whether the recorded tick is the requested tick or a later tick. With `failOver`, a tick
  * counts as done only after its holder has released the lock.
  */
 function isDone(conditions: Conditions, { now, lastTick, owned }: KeyState): boolean {

@@ -52,7 +52,7 @@ export const NETWORK_CODES: readonly string[] = [
   'ETIMEDOUT',
 ];
 
-/** @param advice a sentence that says where to look for the cause */
+/** @param advice a sentence for the message that says where to look for the cause */
 export function noAnswer(advice: string): FailureKind {
   return {
     is: (error) => error instanceof NoAnswerError,

@@ -1,4 +1,4 @@
-/** The monotonic time and the timers of batches, which a simulation replaces. */
+/** The monotonic time and the timers of batches. A simulation replaces them. */
 export interface BatchClock {
   /** The monotonic time in milliseconds. */
   now(): number;

@@ -1,8 +1,8 @@
 import { LockError, LockStoreError } from '../../lock.errors.js';
 
 /**
- * Opens a store before its first use. It opens the store again after a failure, or when the
- * application has replaced its client. It refuses once the store is closed.
+ * Opens a store before its first use. Opens the store again after a failure, or when the
+ * application has replaced its client. Refuses operations once the store is closed.
  */
 export class Opening<T> {
   private opening: Promise<T> | undefined;

@@ -11,8 +11,8 @@ export class NoAnswerError extends Error {
 }
 
 /**
- * One timer for all the waits of an operation. After it has expired, it ignores results and
- * errors of the work.
+ * One timer for all the waits of an operation. Once the timer has expired, results and errors
+ * of the operation are ignored.
  */
 export class TimeLimit {
   private readonly expired: Promise<never>;
@@ -26,8 +26,8 @@ export class TimeLimit {
   }
 
   /**
-   * Resolves with the work, or rejects when the limit expires. @param giveBack receives a
-   * result that comes too late
+   * Resolves to the result of the work, or rejects when the limit expires. @param giveBack
+   * receives a result that comes too late
    */
   async race<T>(work: Promise<T>, giveBack?: (late: T) => Promise<unknown>): Promise<T> {
     try {
@@ -45,7 +45,7 @@ export class TimeLimit {
 }
 
 /**
- * Waits for one step of background work, which has no caller with a limit.
+ * Waits for one step of background work, for which no caller sets a limit.
  *
  * @param limit milliseconds
  * @param giveBack receives a result that comes too late

@@ -182,7 +182,7 @@ export function labelOf(label: string | undefined): string | null {
   return label.replaceAll('\0', '').slice(0, LABEL_CHARACTERS).toWellFormed();
 }
 
-/** @throws LockError for a page that cannot be read */
+/** @throws LockError for a limit, a `prefix` or an `after` that is not valid */
 export function listRequestOf({ prefix = '', after = '', limit }: ListRequest): Required<ListRequest> {
   if (!Number.isInteger(limit) || limit < 1 || limit > LARGEST_PAGE)
     throw new LockError(
@@ -193,7 +193,7 @@ export function listRequestOf({ prefix = '', after = '', limit }: ListRequest): 
 }
 
 /**
- * Checks a request to purge. A missing age does not mean "all keys".
+ * Checks a request to purge. A missing age is refused, and does not mean "all keys".
  *
  * @throws LockError for keys or an age that cannot be read
  */

@@ -80,7 +80,7 @@ export function readDataSource(
  *
  * @param names for messages: the class of the store, and the function that makes it from
  * options
- * @throws LockError for anything else
+ * @throws LockError for anything but a DataSource or a handle
  */
 export function openerOf(
   dataSource: DataSource | DataSourceHandle,
@@ -152,7 +152,7 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
         const initializing = new typeorm.DataSource(options).initialize();
         return await inTime(initializing, OPERATION_LIMIT, (late) => late.destroy());
       } catch (error) {
-        // TypeORM's own message recommends mysql, which has no prepared statements.
+        // TypeORM's own message recommends the driver mysql, which has no prepared statements.
         if (error instanceof Error && error.name === 'DriverPackageNotInstalledError')
           throw new LockStoreError(
             `${maker}() needs the driver of ${options.type}. Run: npm install ${driverOf(options.type)}.`,
@@ -165,7 +165,7 @@ function ownDataSource(options: DataSourceOptions, maker: string): DataSourceHan
       try {
         await inTime(dataSource.destroy());
       } catch (error) {
-        // Drivers wait for dead connections, but a shutdown must not.
+        // A driver waits for connections that no longer answer, but a shutdown must not wait.
         if (!(error instanceof NoAnswerError)) throw error;
       }
     },

@@ -41,8 +41,8 @@ export function lockTableMigration(options: LockTableOptions = {}): new () => Mi
 }
 
 /**
- * Finds the schema that a store on this DataSource finds, whatever the settings of the
- * migration's connection.
+ * Finds the schema that a store on this DataSource uses, even if the migration's connection
+ * has other settings.
  */
 async function resolved(queryRunner: QueryRunner, table: LockTable): Promise<LockTable> {
   return resolveTable(new TypeOrmExecutor(dataSourceOf(queryRunner)), table, (sql) => queryRunner.query(sql));

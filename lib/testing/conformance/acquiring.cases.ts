@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { assertRecord, assertGrowing, LEASE, NEVER, pick, show, type Cases } from './conformance-trial.js';
 
-/** The results of acquisitions. */
+/** An acquisition grants a free key, and refuses a held key. */
 export const acquiring: Cases = {
   async 'B15 a free key is granted, with a token that is a safe integer'(t) {
     const { token } = await t.take(t.key());

@@ -132,7 +132,7 @@ export class ConformanceTrial {
     return result.holder;
   }
 
-  /** Tries a key that must be refused for a reason other than its holder. */
+  /** Checks that an attempt is refused for this reason. */
   async refused(key: string, reason: RefusalReason, attempt: Attempt = {}): Promise<void> {
     const result = await this.attempt(key, attempt);
     assert.ok(!result.acquired, `${show(key)} must be refused as ${reason}, but it was granted`);
@@ -242,8 +242,8 @@ export function assertRecord(
 }
 
 /**
- * Checks that the lease ends about `ttl` after it was granted or renewed. Less may remain,
- * since servers may be slow, but not more.
+ * Checks that the lease ends about `ttl` after it was granted or renewed. Less time may
+ * remain, since servers may be slow, but not more time.
  */
 export function assertTimeLeft(holder: LockRecord | undefined, ttl: number): void {
   if (!holder) return;

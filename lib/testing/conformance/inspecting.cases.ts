@@ -25,7 +25,7 @@ export const inspecting: Cases = {
   async 'B69 the inspection of a held key shows its holder, but not the owner id'(t) {
     const { key, owner, token } = await t.take(t.key(), { label: 'worker' });
     const found = await t.inspector.inspect(key);
-    assert.ok(found.state === 'held', `the state is ${found.state}`);
+    assert.ok(found.state === 'held', `the key must be shown as held, not as ${found.state}`);
     assert.equal(found.key, key);
     assert.equal(found.lastRun, undefined);
     assert.equal(found.holder.key, key);
@@ -95,7 +95,7 @@ export const inspecting: Cases = {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     await t.store.release(key, owner, { keepFor: 2 * LEASE, outcome: 'failed' });
     const found = await t.inspector.inspect(key);
-    assert.ok(found.state === 'held', `the state is ${found.state}`);
+    assert.ok(found.state === 'held', `the key must be shown as held, not as ${found.state}`);
     assert.equal(found.holder.label, 'worker');
     assert.ok(found.holder.remaining > LEASE);
     assert.equal(lastRunOf(found).outcome, 'failed');
@@ -149,7 +149,9 @@ function lengthOf(run: LockRun): number {
   return run.endedAt.getTime() - run.startedAt.getTime();
 }
 
-/** Leaves out optional properties that are undefined, since a missing one means the same. */
+/**
+ * Leaves out optional properties that are undefined, since a missing property means the same.
+ */
 function present(found: LockInspection): object {
   return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined));
 }

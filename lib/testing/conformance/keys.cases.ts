@@ -66,7 +66,10 @@ export const keys: Cases = {
   },
 };
 
-/** Holds all keys at once, each with its own owner, and releases them one by one. */
+/**
+ * Checks that all keys are different locks: holds all of them at the same time, each with its
+ * own owner, and releases them one by one.
+ */
 async function areDifferent(t: ConformanceTrial, names: string[], toKey = suffixed(t)): Promise<void> {
   const grants = [];
   for (const name of names) grants.push(await t.take(toKey(name)));

@@ -144,7 +144,10 @@ async function remaining(inspector: LockInspector, base: string, names: string[]
   return there;
 }
 
-/** Purges a free key. With a coarse clock, this takes until the clock has moved on. */
+/**
+ * Purges a free key. If the store's clock is coarse, the purge succeeds only after the clock
+ * has moved on.
+ */
 async function forget(t: ConformanceTrial, key: string): Promise<void> {
   const deadline = performance.now() + t.settings.patience;
   while ((await t.inspector.purge({ prefix: key, olderThan: 0 })) === 0) {

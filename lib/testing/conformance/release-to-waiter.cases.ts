@@ -120,7 +120,7 @@ export const releasingToWaiters: Cases = {
       });
       const grants = released.flat();
       assert.ok(grants.length < 2, `${grants.length} waiters were granted the same lock`);
-      holder = grants[0] ?? holder; // after collisions, no waiter has it
+      holder = grants[0] ?? holder; // if all collide, none is granted
       assert.equal(await t.store.renew(key, holder.owner, LEASE), true);
       if (grants[0]) assertGrowing([token, holder.token]);
     }

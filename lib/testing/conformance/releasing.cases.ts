@@ -1,7 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { assertRecord, assertGrowing, assertTimeLeft, LEASE, type Cases } from './conformance-trial.js';
 
-/** Only the holder can release a lock. The release frees the key, or keeps it for a while. */
+/**
+ * Only the holder can release a lock. The release frees the key, or keeps it taken for a
+ * while.
+ */
 export const releasing: Cases = {
   async 'B43 a release frees the key at once, and only the first release returns true'(t) {
     const { key, owner } = await t.take(t.key());

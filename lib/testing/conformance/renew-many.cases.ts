@@ -11,7 +11,7 @@ import {
   type Grant,
 } from './conformance-trial.js';
 
-/** How often leases with the outcome `unknown` are renewed again. */
+/** How often the renewal of leases with the outcome `unknown` is repeated. */
 const REPETITIONS = 20;
 
 /** One call renews many leases, and each lease has its own result. */

@@ -28,7 +28,7 @@ interface Request extends Attempt {
   owner: string;
 }
 
-/** How a test judges the result of its request. */
+/** Checks the result of a request. */
 type Judge = (result: LockAcquireResult) => void | Promise<void>;
 
 /** Requests that are sent at the same time. Each has a function that judges its result. */

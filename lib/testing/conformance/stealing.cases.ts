@@ -113,7 +113,7 @@ export const stealing: Cases = {
   },
 };
 
-/** The recorded run of the holder whose lock was stolen. */
+/** The run of a holder whose lock was stolen is recorded. */
 export const stealingInspected: Cases = {
   async 'B32 B46 the run of a stolen lock is recorded as failed, and as ended when the lock was stolen'(t) {
     for (const ttl of [LEASE, NEVER]) {
@@ -121,7 +121,7 @@ export const stealingInspected: Cases = {
       await t.shortLeasesRanOut();
       await t.take(key, { label: 'thief', stealAfter: t.settings.ttl });
       const found = await t.inspector.inspect(key);
-      assert.ok(found.state === 'held', `the state is ${found.state}`);
+      assert.ok(found.state === 'held', `the key must be shown as held, not as ${found.state}`);
       assert.equal(found.holder.label, 'thief');
       const run = lastRunOf(found);
       assert.deepEqual([run.label, run.outcome], ['stolen', 'failed']);

@@ -95,7 +95,7 @@ export const acquisitions: ExecutorCases = {
         await t.sees(key, 'held', 'beside several open transactions');
       });
     if (t.writesInTransactions) await Promise.all([beside(), beside(), beside()]);
-    else await beside(); // the client has one connection
+    else await beside(); // on SQLite, the client has one connection
   },
 
   async 'B90 two clients on one table exclude each other, and a refusal shows the holder'(t) {
@@ -169,7 +169,9 @@ export const dirtyAcquisitions: ExecutorCases = {
   },
 };
 
-/** Lets a statement of the transaction fail; on PostgreSQL, all later ones then fail too. */
+/**
+ * Lets a statement of the transaction fail. On PostgreSQL, all later statements then fail too.
+ */
 async function abort(t: ExecutorTrial, transaction: unknown): Promise<void> {
   await t.touch(transaction);
   const failed = await failureOf(() => t.given.query(`SELECT 1 FROM missing_${process.pid}`, transaction));

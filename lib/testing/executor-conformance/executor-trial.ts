@@ -50,7 +50,7 @@ export interface SqlExecutorTrial<Transaction = unknown> {
    * client whose pool keeps the connections.
    */
   leaveDirty?: (() => Promise<void | (() => Promise<void>)>) | undefined;
-  /** Runs `work` in a transaction of another client of the same kind. */
+  /** Runs `work` in a transaction that another client of the same kind begins. */
   foreign?: (<T>(work: (transaction: Transaction) => Promise<T>) => Promise<T>) | undefined;
   /**
    * Values that a caller may mistake for a transaction, such as the client or its pool, by
@@ -162,7 +162,7 @@ export class ExecutorTrial {
     return id;
   }
 
-  /** How many rows with this id are committed. */
+  /** Returns how many committed rows have this id. */
   async written(id: number): Promise<number> {
     const { rows } = await this.runElsewhere(
       `SELECT count(*) AS n FROM ${await this.scratch()} WHERE id = ${id}`,
@@ -211,7 +211,8 @@ export class ExecutorTrial {
     for (const table of this.tables) await this.runElsewhere(`DROP TABLE IF EXISTS ${table}`);
     for (const close of this.closing) close();
     const closed = await Promise.allSettled([this.store.close(), this.others.close()]);
-    await this.given.executor.close(); // an unopened store does not close it
+    // A store that was never opened does not close its executor.
+    await this.given.executor.close();
     await this.given.other.close();
     await this.given.dispose?.();
     for (const end of closed) if (end.status === 'rejected') throw end.reason;

@@ -124,7 +124,7 @@ export const statements: ExecutorCases = {
     const failing = failureOf(() => t.run(slow)).finally(() => (state.ended = true));
     while (!state.ended)
       for (const { id } of (await t.runElsewhere(sessions)).rows)
-        await failureOf(() => t.runElsewhere(kill(id))); // the session may be over
+        await failureOf(() => t.runElsewhere(kill(id))); // the session may have ended
     const failure = storeFailure(await failing, 'run a statement', 'the database');
     assert.ok(
       failure instanceof LockStoreError && failure.transient,

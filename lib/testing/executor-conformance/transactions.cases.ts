@@ -88,7 +88,7 @@ export const transactions: ExecutorCases = {
       const { message } = await t.refuses(`a guard in ${what}`, () =>
         t.store.guard(value, key, owner, token),
       );
-      assert.ok(message.includes(`guard "${key}"`), `the error must name what could not be done: ${message}`);
+      assert.ok(message.includes(`guard "${key}"`), `the error must name the guard and its lock: ${message}`);
     }
   },
 
