@@ -126,7 +126,7 @@ describe('an AbortSignal', () => {
     await settle();
     expect(waiting).toMatchObject({ state: 'rejected', error: REASON });
     expect(clock.refTimers).toEqual([]);
-    // time for the requests that release a lock whose grant may have got lost
+    // This leaves time for the requests that release a lock whose grant may have got lost.
     await clock.advance(5_000);
     expect(clock.timers).toEqual([]);
   });

@@ -95,7 +95,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(locks.map(({ held }) => held)).toEqual([false, true, true, true, true]);
   });
 
-  it('B26 contention is retried at once, up to three times, each time with a new owner', async () => {
+  it('B26 an acquisition that collides with another request is repeated at once, up to three times, with new owners', async () => {
     const { service, store, clock } = await startCore();
     store.next('acquire', CONTENDED, CONTENDED, CONTENDED);
     expect((await service.acquire('key')).held).toBe(true);
@@ -111,7 +111,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(store.count('acquire')).toBe(4);
   });
 
-  it('B27 a store that fails gives a LockStoreError with its cause, and nothing runs', async () => {
+  it('B27 if the store fails, the caller gets a LockStoreError with the cause, and no body runs', async () => {
     const { service, store, of } = await startCore();
     const raw = new Error('disk full');
     let ran = false;
@@ -133,7 +133,7 @@ describe('acquire, tryAcquire, run and tryRun', () => {
     expect(of('storeError')[0]).toMatchObject({ key: 'key', operation: 'acquire', error: { cause: raw } });
   });
 
-  it('B27 errors of the library reach the caller unchanged', async () => {
+  it('B27 if the store throws an error of the library, the caller gets exactly this error', async () => {
     const { service, store } = await startCore();
     const refused = serverRefused();
     store.next('acquire', { fail: () => refused });
@@ -243,7 +243,7 @@ describe('the owner of a lock', () => {
     });
   });
 
-  it('B24 runs of other keys can be nested, and LockContext finds the lock of each', async () => {
+  it('B24 a run may contain runs of other keys, and LockContext finds the lock of each key', async () => {
     const { service } = await startCore();
     await service.run('outer', (outer) =>
       service.run('inner', (inner) => {
@@ -255,7 +255,7 @@ describe('the owner of a lock', () => {
     expect(LockContext.current()).toBeUndefined();
   });
 
-  it('B40 of many concurrent calls in one process, one runs', async () => {
+  it('B40 if many calls of one process want a key at once, only one of them runs', async () => {
     const { service } = await startCore();
     let running = 0;
     let most = 0;

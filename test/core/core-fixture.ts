@@ -120,7 +120,9 @@ export async function startCoreWith<Store extends ScriptedStore>(
   return { ...(await startCore(options, { clock, store })), store };
 }
 
-/** The error that a promise rejects with. */
+/**
+ * Resolves to the error that the promise rejects with. A promise that resolves fails the test.
+ */
 export async function errorOf(promise: Promise<unknown>): Promise<Error> {
   const watched = watch(promise);
   await promise.catch(() => {});
@@ -128,7 +130,9 @@ export async function errorOf(promise: Promise<unknown>): Promise<Error> {
   return watched.error as Error;
 }
 
-/** A body that ends when the test opens its gate. */
+/**
+ * A promise for the body of a run. The test resolves it with `open` or rejects it with `fail`.
+ */
 export function gate<T = void>(): {
   promise: Promise<T>;
   open: (value: T) => void;

@@ -9,7 +9,7 @@ import { captureLog, errorOf, gate, startCore, warnings, watch } from './core-fi
 const log = captureLog();
 
 describe('locking that is disabled', () => {
-  it('B73 disabled locking runs everything and connects to nothing', async () => {
+  it('B73 while locking is disabled, all calls run, and the store is not opened', async () => {
     let opened = 0;
     const { service, clock, names } = await startCore(
       { enabled: false },
@@ -34,7 +34,7 @@ describe('locking that is disabled', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B73 a lock of disabled locking is always held and can be extended and released', async () => {
+  it('B73 while locking is disabled, a lock is always held and can be extended and released', async () => {
     let losses = 0;
     const { service, clock } = await startCore({ enabled: false, onLost: () => losses++ });
     const lock = await service.acquire('key', { ttl: 1000 });
@@ -54,7 +54,7 @@ describe('locking that is disabled', () => {
     expect(losses).toBe(0);
   });
 
-  it('B73 disabled locking still refuses wrong keys and options, and the caller gets the error of the body', async () => {
+  it('B73 while locking is disabled, wrong keys and options are refused, and the caller gets errors of the body', async () => {
     const { service } = await startCore({ enabled: false });
     expect(await errorOf(service.acquire(5 as never))).toBeInstanceOf(LockError);
     expect(await errorOf(service.acquire('key', { ttl: 0 }))).toBeInstanceOf(LockError);
@@ -62,7 +62,7 @@ describe('locking that is disabled', () => {
     expect(await errorOf(service.run('key', () => Promise.reject(broken)))).toBe(broken);
   });
 
-  it('B73 disabled locking is announced once at start, with a warning', async () => {
+  it('B73 one warning at start says that locking is disabled', async () => {
     const { service } = await startCore({ enabled: false });
     service[INTERNALS].announce(['Billing.export (skip)']);
     expect(warnings(log)).toHaveLength(1);
@@ -111,7 +111,7 @@ describe('fencing tokens while locking is disabled', () => {
     expect((await service.acquire('other')).fencingToken).toBe(clock.date() * 1000);
   });
 
-  it('B82 the last tokens of ten thousand keys are remembered, the oldest are forgotten', async () => {
+  it('B82 while locking is disabled, the process remembers the last tokens of at least ten thousand keys', async () => {
     const { service, clock } = await startCore({ enabled: false });
     const now = clock.date() * 1000;
     await service.acquire(key);
@@ -153,7 +153,7 @@ describe('fencing tokens while locking is disabled', () => {
     expect(warnings(log)).toEqual(['Locking is enabled again.']);
   });
 
-  it('B82 a clock that cannot be read does not stop the start', async () => {
+  it('B82 the start succeeds even if the clock of the store cannot be read', async () => {
     const { service, store } = await startCore({ enabled: false });
     Object.assign(store, { readClock: () => Promise.reject(new LockStoreError('no permission')) });
     await service.enable();
@@ -163,7 +163,7 @@ describe('fencing tokens while locking is disabled', () => {
 });
 
 describe('disabling and enabling at run time', () => {
-  it('B73 after disable(), held locks are still renewed, and new calls lock nothing', async () => {
+  it('B73 after disable(), held locks are still renewed, and new calls run without a lock', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     const before = await service.acquire('key');
     service.disable();
@@ -248,7 +248,7 @@ describe('disabling and enabling at run time', () => {
     expect(waiting.value?.fencingToken).toBeGreaterThan(0);
   });
 
-  it('B73 a busy key is no error while locking is disabled', async () => {
+  it('B73 after disable(), acquire gives a lock even if the key is busy', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     expect(await errorOf(service.acquire('key'))).toBeInstanceOf(LockNotAcquiredError);

@@ -54,7 +54,7 @@ describe('events of a lock', () => {
     expect(of('acquired')).toMatchObject([{ waited: 300 }]);
   });
 
-  it('B55 events of a scheduled method carry its name', async () => {
+  it('B55 events of a scheduled method carry the name of the method', async () => {
     const { service, of, store, clock } = await startCore({ ttl: 900 });
     const settings = service[INTERNALS].settingsFor('@Locked() on Billing.export', {});
     const call = { key: 'key', settings, job: 'Billing.export' };
@@ -131,7 +131,7 @@ describe('events of a lock', () => {
     ]);
   });
 
-  it('B55 a listener that fails does not keep the event from other listeners', async () => {
+  it('B55 if a listener fails, the other listeners still get the event', async () => {
     const { service } = await startCore();
     const told: string[] = [];
     service.events.prependListener('acquired', () => {
@@ -231,7 +231,7 @@ describe('the log of the library', () => {
     );
   });
 
-  it('B27 the log throttle forgets old keys', async () => {
+  it('B27 the first error of each of 1500 keys is logged, and a repeated error of one key is not', async () => {
     const { service, store } = await startCore();
     store.always({ fail: serverRefused });
     for (let i = 0; i < 1500; i++) await service.tryAcquire(`key ${i}`).catch(() => {});

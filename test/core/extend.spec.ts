@@ -101,7 +101,7 @@ describe('lock.extend', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B51 repeated extending never makes the expiry drift', async () => {
+  it('B51 after each of 100 extensions, the lock expires exactly one ttl later', async () => {
     const core = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await core.service.acquire('key');
     for (let i = 0; i < 100; i++) {
@@ -126,7 +126,7 @@ describe('lock.extend', () => {
     },
   );
 
-  it('B49 an extended lease counts from before the request, less the margin', async () => {
+  it('B49 the deadline of an extended lock counts from before the request, less the margin', async () => {
     const core = await startCore({ ttl: 1000, autoRenew: false });
     const lock = await core.service.acquire('key');
     core.store.next('renew', { before: 100, after: 100 });
@@ -185,15 +185,18 @@ describe('lock.extend', () => {
   it.each<[string, Fate]>([
     ['its answer was lost', { lose: 'answer' }],
     ['refused', { fail: serverRefused }],
-  ])('B49 a lock that is renewed stays held after a shorter ttl that failed (%s)', async (_, fate) => {
-    const { service, store, clock } = await startCore({ ttl: 30_000 });
-    const lock = await service.acquire('key');
-    store.next('renew', fate);
-    expect(await errorOf(lock.extend(5000))).toBeInstanceOf(LockStoreError);
-    await clock.advance(60_000);
-    expect(lock.held).toBe(true);
-    expect(await lock.release()).toBe(true);
-  });
+  ])(
+    'B49 if an extension to a shorter ttl fails (%s), a lock that is renewed stays held',
+    async (_, fate) => {
+      const { service, store, clock } = await startCore({ ttl: 30_000 });
+      const lock = await service.acquire('key');
+      store.next('renew', fate);
+      expect(await errorOf(lock.extend(5000))).toBeInstanceOf(LockStoreError);
+      await clock.advance(60_000);
+      expect(lock.held).toBe(true);
+      expect(await lock.release()).toBe(true);
+    },
+  );
 
   it('B50 a lock ends early if an older renewal is carried out after the extension', async () => {
     const core = await startCore({ ttl: 900 });
@@ -251,7 +254,7 @@ describe('lock.extend', () => {
     expect(await remaining(core)).toBe(3995);
   });
 
-  it('B49 an extension fails if the lock is released before it is sent', async () => {
+  it('B49 extend fails if the lock is released before the extension is sent', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 50, after: 50 });

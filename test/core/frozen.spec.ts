@@ -54,8 +54,8 @@ describe('a process that was frozen', () => {
     const lock = await service.acquire('key');
     store.next('renewMany', { before: 10, after: 10 });
     await clock.advance(6005);
-    // The deadline was at 8550. The answer, which would move it to 14,550, is processed after
-    // the freeze.
+    // The deadline was at 8550 ms. The answer to the renewal would move the deadline to 14,550
+    // ms, but is processed only after the freeze.
     clock.freeze(3000);
     expect(lock.held).toBe(false);
     await clock.advance(0);
@@ -127,7 +127,7 @@ describe('a machine whose monotonic clock stood still during a suspension', () =
     expect(store.count('renewMany')).toBe(1);
   });
 
-  it('B87 a lock that was taken after the suspension is not affected by it', async () => {
+  it('B87 the suspension does not shorten the lease of a lock that was taken afterwards', async () => {
     const { service, clock, of } = await startCore();
     const before = await service.acquire('before', { ttl: Infinity });
     clock.suspend(3_600_000);
@@ -138,7 +138,7 @@ describe('a machine whose monotonic clock stood still during a suspension', () =
     expect(of('lost')).toEqual([]);
   });
 
-  it('B87 a lock that was extended after the suspension is not affected by it', async () => {
+  it('B87 the suspension does not shorten the lease of a lock that was extended afterwards', async () => {
     const { service, clock, of } = await startCore();
     const endless = await service.acquire('endless', { ttl: Infinity });
     clock.suspend(3_600_000);

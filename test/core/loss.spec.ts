@@ -124,7 +124,7 @@ describe('a loss', () => {
     expect(told.toSorted()).toEqual(['call b', 'module a']);
   });
 
-  it('B58 of two nested runs with an onLost each, each loss calls the onLost of its own run', async () => {
+  it('B58 if the inner of two nested runs loses its lock, only the onLost of the inner run is called', async () => {
     const core = await startCore(TTL);
     const told: string[] = [];
     const onLost = (name: string) => (lock: Lock) => void told.push(`${name}: ${lock.key}`);
@@ -221,7 +221,7 @@ describe('run after a loss', () => {
     expect(warnings(log)).toHaveLength(2);
   });
 
-  it('B56 rejectOnLoss: false hides neither the error of the body nor those of the store', async () => {
+  it('B56 even with rejectOnLoss: false, the caller gets errors of the body and of the store', async () => {
     const core = await startCore(TTL);
     const broken = new Error('body');
     const options = { rejectOnLoss: false };
@@ -231,14 +231,14 @@ describe('run after a loss', () => {
     expect((await errorOf(core.service.run('key', () => {}, options))).name).toBe('LockStoreError');
   });
 
-  it('B59 after a loss, the error of the body surfaces', async () => {
+  it('B59 if the body fails after a loss, run rejects with the error of the body', async () => {
     const core = await startCore(TTL);
     const broken = new Error('body');
     const body = (): Promise<never> => lose(core).then(() => Promise.reject(broken));
     expect(await errorOf(core.service.run('key', body))).toBe(broken);
   });
 
-  it('B55 a body that stops on the signal rejects with the LockLostError', async () => {
+  it('B55 if the body rejects with the reason of lock.signal, run rejects with this LockLostError', async () => {
     const core = await startCore(TTL);
     const running = watch(
       core.service.run(

@@ -17,8 +17,8 @@ describe('a call inside a run that holds the same key', () => {
           ),
         );
         expect(error).toBeInstanceOf(LockError);
-        // A LockNotAcquiredError would be swallowed by onBusy: 'skip', and hide the mistake in
-        // the code.
+        // With a LockNotAcquiredError, onBusy: 'skip' would hide this mistake in the
+        // application.
         expect(error).not.toBeInstanceOf(LockNotAcquiredError);
         expect(error.message).toMatch(
           /"key" would not end: this call chain holds it already.*reentrant: true/,
@@ -83,7 +83,7 @@ describe('a call inside a run that holds the same key', () => {
     ).toBe('inner');
   });
 
-  it('B89 a call waits normally after the run in which its chain began has ended', async () => {
+  it('B89 a call that begins in a run but calls after its end waits for the key as usual', async () => {
     const { service } = await startCore();
     const later = gate();
     let late: Promise<unknown> | undefined;

@@ -106,7 +106,7 @@ describe('ttl', () => {
     expect(endless.expiresAt).toBeNull();
   });
 
-  it('B29 an endless lock stays held and is renewed every 10 s', async () => {
+  it('B29 a lock with ttl: Infinity stays held and is renewed every 10 s', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key', { ttl: Infinity });
     await clock.advance(100_000);
@@ -118,7 +118,7 @@ describe('ttl', () => {
     expect(await lock.release()).toBe(true);
   });
 
-  it('B29 an endless lock without renewal has no timer', async () => {
+  it('B29 a lock with ttl: Infinity and without renewal has no timer', async () => {
     const { service, clock } = await startCore();
     const lock = await service.acquire('key', { ttl: Infinity, autoRenew: false });
     expect(clock.timers).toEqual([]);
@@ -164,7 +164,7 @@ describe('ttl', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('B35 a caller of the same label takes an expired lock and gets a greater token', async () => {
+  it('B35 a caller with the same label takes an expired lock and gets a greater token', async () => {
     const { service, clock } = await startCore({ label: 'worker' });
     const first = await service.acquire('key', { ttl: 1000, autoRenew: false });
     await clock.advance(1000);
@@ -266,7 +266,7 @@ describe('unknown and wrong options', () => {
     expect(store.calls).toEqual([]);
   });
 
-  it('B56 rejectOnLoss is true or false, and an option of runs only', async () => {
+  it('B56 rejectOnLoss must be true or false, and only runs accept it, not acquire or the module', async () => {
     const { service, store } = await startCore();
     expect((await errorOf(service.run('key', () => {}, of({ rejectOnLoss: 0 })))).message).toMatch(
       /"rejectOnLoss" of run\(\) of "key" must be true or false, but it is 0/,

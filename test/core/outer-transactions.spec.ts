@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { OuterTransactions } from '../../lib/engine/transactions.js';
 
-/** The transaction host of `@nestjs-cls/transactional`, as far as the library reads it. */
+/** The members of a transaction host of `@nestjs-cls/transactional` that the library reads. */
 class TransactionHost {
   active = false;
 

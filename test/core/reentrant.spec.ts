@@ -48,7 +48,7 @@ describe('re-entry', () => {
     expect(other.names()).toEqual(['acquired', 'released']);
   });
 
-  it('B39 a run does not re-enter a lock that was acquired by hand', async () => {
+  it('B39 a run does not re-enter a lock that was taken with acquire()', async () => {
     const { service } = await startCore(AGAIN);
     const lock = await service.acquire('key');
     expect(await errorOf(service.run('key', () => 'inner'))).toBeInstanceOf(LockNotAcquiredError);
@@ -102,7 +102,7 @@ describe('re-entry', () => {
     expect(store.calls.filter(({ operation }) => operation === 'acquire')).toHaveLength(2);
   });
 
-  it('B39 the error of the inner body surfaces, and the outer run keeps its lock', async () => {
+  it('B39 if a re-entrant run fails, the caller gets the error of its body, and the outer run keeps the lock', async () => {
     const { service } = await startCore(AGAIN);
     const result = await service.run('key', async (lock) => {
       const error = await errorOf(
@@ -126,7 +126,7 @@ describe('re-entry', () => {
     expect(names()).toEqual(['acquired', 'released']);
   });
 
-  it('B39 reentrant is no option of acquire', async () => {
+  it('B39 acquire does not accept the option reentrant', async () => {
     const { service } = await startCore();
     const options = AGAIN as object;
     expect(await errorOf(service.acquire('key', options))).toMatchObject({

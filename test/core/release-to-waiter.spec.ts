@@ -128,7 +128,7 @@ describe('a release to the next waiter of the process', () => {
   });
 
   it.each([{}, { before: 20, after: 20 }])(
-    'B23 the events come in order, first the release, then the grant: %j',
+    'B23 a release to a waiter publishes first the release, then the grant: %j',
     async (fate) => {
       const core = await start();
       core.store.always(fate, 'releaseToWaiter');
@@ -141,7 +141,7 @@ describe('a release to the next waiter of the process', () => {
     },
   );
 
-  it("B23 the events keep their order if the waiter's deadline comes before the answer", async () => {
+  it('B23 the release is published before the grant even if the deadline of the waiter comes before the answer', async () => {
     const core = await start();
     core.store.next('releaseToWaiter', { before: 50, after: 50 });
     const { lock, waiter } = await holderAndWaiter(core, { wait: 50 });
@@ -152,7 +152,7 @@ describe('a release to the next waiter of the process', () => {
     expect(counts(core)).toEqual([1, 1, 0]);
   });
 
-  it('B80 a release by owner id goes to the next waiter, too', async () => {
+  it('B80 locks.release() with the owner id releases the lock to the next waiter, too', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core);
     expect(await core.service.release('key', lock.owner)).toBe(true);
@@ -161,7 +161,7 @@ describe('a release to the next waiter of the process', () => {
     expect(counts(core)).toEqual([1, 1, 0]);
   });
 
-  it('B23 a lock goes from run to run, and the outcome of each run is recorded', async () => {
+  it('B23 if a lock is released from run to run, the outcome of each run is recorded', async () => {
     const core = await start();
     const bodies = [gate(), gate(), gate()];
     const runs = bodies.map(({ promise }) => watch(core.service.run('key', () => promise, WAIT)));
@@ -179,7 +179,7 @@ describe('a release to the next waiter of the process', () => {
     await endsWithNothing(core, undefined);
   });
 
-  it('B23 a release goes to the waiters of its own key only', async () => {
+  it('B23 a lock is released only to a waiter of the same key', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core);
     const other = await core.service.acquire('other');
@@ -343,7 +343,7 @@ describe('no release to a waiter', () => {
     expect(counts(core)).toEqual([2, 0, 1]);
   });
 
-  it('B23 the lock is not released to a waiter that polls at this moment', async () => {
+  it('B23 the lock is not released to a waiter while a poll of the waiter is under way', async () => {
     const core = await start();
     const { lock, waiter } = await holderAndWaiter(core);
     core.store.next('acquire', { before: 20, after: 20 });
@@ -591,7 +591,7 @@ describe('a request that releases a lock to a waiter', () => {
   const broken = fates.filter(([, fate]) => !('twiceAfter' in fate) && (fate.after ?? 0) !== 300);
 
   it.each(broken)(
-    'B23 a request %s, with a failing release after it, neither loses a lock nor grants it twice',
+    'B23 a request %s, followed by a failing release, neither loses a lock nor grants it twice',
     async (_, fate, within) => {
       for (const release of [{ lose: 'request' }, { lose: 'answer' }, { lateAfterBreak: 30 }] as const) {
         const core = await start({ retry: 60_000 });
@@ -722,7 +722,7 @@ describe('a release to a waiter during the shutdown', () => {
     await service[INTERNALS].close();
   };
 
-  it('B12 no lock is released to a waiter whose wait the shutdown ends', async () => {
+  it('B12 if the shutdown ends a wait, no lock is released to the waiter', async () => {
     const core = await start({ shutdownTimeout: 0 });
     const { waiter } = await holderAndWaiter(core);
     await stop(core);

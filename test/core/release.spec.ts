@@ -7,7 +7,7 @@ import { linkBroken, serverRefused } from './scripted-store.js';
 const log = captureLog();
 
 describe('lock.release', () => {
-  it('B43 the first release gives true, each later one false', async () => {
+  it('B43 the first release returns true, and each later release returns false', async () => {
     const { service, store } = await startCore();
     const lock = await service.acquire('key');
     const [first, second] = await Promise.all([lock.release(), lock.release()]);
@@ -74,7 +74,7 @@ describe('lock.release', () => {
     ['without any answer', { hang: 'request' }],
     ['with a broken link', { fail: linkBroken }],
   ] as const)(
-    'B47 a release that fails (%s) ends the handle, and the key is free after its ttl',
+    'B47 after a release that fails (%s), lock.held is false, and the key is free after the ttl',
     async (_, fate) => {
       const { service, store, clock, of } = await startCore({ ttl: 900 });
       store.always(fate, 'release');
@@ -116,7 +116,7 @@ describe('lock.release', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B76 minHold keeps the key for the rest of its time and no longer', async () => {
+  it('B76 after a release, the key stays locked for the rest of minHold and no longer', async () => {
     const { service, store, clock } = await startCore();
     await service.run('key', () => clock.advance(200), { minHold: 5000, ttl: 900 });
     expect(store.of('release')[0]?.request).toEqual({ outcome: 'done', keepFor: 4800 });
@@ -126,7 +126,7 @@ describe('lock.release', () => {
     expect(await service.tryAcquire('key')).not.toBeNull();
   });
 
-  it('B76 work that took longer than minHold frees the key at once', async () => {
+  it('B76 a run that was longer than minHold frees the key at once', async () => {
     const { service, store, clock } = await startCore({ minHold: 500 });
     await service.run('key', () => clock.advance(500));
     expect(store.of('release')[0]?.request).toEqual({ outcome: 'done' });
@@ -204,7 +204,7 @@ describe('run and await using', () => {
     expect(of('storeError')).toHaveLength(2);
   });
 
-  it('B59 thrown values that are no Error reach the caller unchanged', async () => {
+  it('B59 if the body throws a value that is no Error, the caller gets exactly this value', async () => {
     const { service, store } = await startCore();
     for (const thrown of [undefined, null, 0, 'text']) {
       const running = watch(service.run('key', () => Promise.reject(thrown)));
@@ -235,7 +235,7 @@ describe('run and await using', () => {
     },
   );
 
-  it('B59 await using releases the lock at the end of its block, also on throw', async () => {
+  it('B59 await using releases the lock at the end of its block, even if the block throws', async () => {
     const { service, store } = await startCore();
     {
       await using lock = await service.acquire('key');
@@ -251,7 +251,7 @@ describe('run and await using', () => {
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B47 with await using, a release that fails is logged, and the result or error surfaces', async () => {
+  it('B47 with await using, a release that fails is logged, and the caller gets the result or error of the block', async () => {
     const { service, store } = await startCore();
     store.always({ fail: serverRefused }, 'release');
     const body = async (key: string, error?: Error): Promise<string> => {

@@ -37,7 +37,7 @@ describe('renewal', () => {
     expect(store.of('renewMany').map(({ at }) => at - START)).toEqual([500, 1000, 1500, 2000]);
   });
 
-  it('B51 the interval counts from before the request, so slow answers do not shorten the lease', async () => {
+  it('B51 the next renewal is due an interval after the last was sent, so slow answers do not shorten the lease', async () => {
     const { service, store, clock } = await startCore({ ttl: 900 });
     store.always({ before: 100, after: 100 }, 'renewMany');
     const lock = await service.acquire('key');
@@ -337,7 +337,7 @@ describe('renewal in outages', () => {
     }
   });
 
-  it('B51 a late answer extends a lease whose deadline has not passed', async () => {
+  it('B51 the late answer to a renewal extends the lease if the deadline has not passed', async () => {
     const { service, store, clock } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { after: 4000 }, { hang: 'request' });
@@ -347,7 +347,7 @@ describe('renewal in outages', () => {
     expect(lock.loss).toBeUndefined();
   });
 
-  it('B51 the late answer of an old renewal does not shorten a newer lease', async () => {
+  it('B51 the late answer to an old renewal does not shorten the lease of a newer renewal', async () => {
     const { service, store, clock, of } = await startCore({ ttl: 9000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { after: 8600 });
@@ -446,7 +446,7 @@ describe('renewal and release', () => {
     expect(b?.held).toBe(true);
   });
 
-  it('B53 a renewal without an answer delays the release no longer than its own time limit', async () => {
+  it('B53 a renewal without an answer delays the release only until the time limit of the renewal', async () => {
     const { service, store, clock } = await startCore({ ttl: 3000 });
     const lock = await service.acquire('key');
     store.next('renewMany', { hang: 'request' });

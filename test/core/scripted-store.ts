@@ -32,8 +32,8 @@ export interface Fate {
   /** Milliseconds that the answer takes from the server. */
   after?: number;
   /**
-   * The link breaks before or after the request is carried out. The caller gets a transient
-   * error.
+   * The link breaks before (`request`) or after (`answer`) the request is carried out. The
+   * caller gets a transient error.
    */
   lose?: 'request' | 'answer';
   /**
@@ -171,7 +171,7 @@ export class ScriptedStore implements LockStore, BatchRenewer, LockInspector, Lo
     return (await this.server.inspect(key)).state === 'held';
   }
 
-  /** A worker of another process acquires the key. */
+  /** Lets a worker of another process acquire the key. Resolves to the owner. */
   async takenBy(label: string, key: string, ttl = 30_000): Promise<string> {
     const owner = `${label}:owner`;
     const answer = await this.server.acquire(key, owner, ttl, { label });
@@ -215,7 +215,7 @@ function limited(request: AcquireRequest | ReleaseRequest = {}): Pick<StoreCall,
   return { request: rest, timeout };
 }
 
-/** A store that releases locks to waiters. */
+/** A store that can release a lock to a waiter in one request. */
 export class WaiterReleaseStore extends ScriptedStore implements WaiterRelease {
   releaseToWaiter(
     key: string,

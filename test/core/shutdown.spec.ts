@@ -14,7 +14,7 @@ async function shutDown({ service }: Core): Promise<void> {
 }
 
 describe('shutdown', () => {
-  it('B12 two shutdowns at once both end when the work has ended', async () => {
+  it('B12 two simultaneous shutdowns both end when the running work has ended', async () => {
     const core = await startCore();
     const work = gate();
     const running = watch(core.service.run('key', () => work.promise));
@@ -28,7 +28,7 @@ describe('shutdown', () => {
     expect(both.map(({ state }) => state)).toEqual(['resolved', 'resolved']);
   });
 
-  it('B12 two shutdowns at once both wait for the releases', async () => {
+  it('B12 two simultaneous shutdowns both wait until all locks are released', async () => {
     const core = await startCore();
     await core.service.acquire('key');
     core.store.next('release', { before: 50, after: 50 });
@@ -58,7 +58,7 @@ describe('shutdown', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
-  it('B12 the shutdown ends every wait at once, also of queued calls', async () => {
+  it('B12 the shutdown ends every wait at once, even of calls that queue behind others', async () => {
     const core = await startCore();
     await core.store.takenBy('other', 'key', 600_000);
     const waits = Array.from({ length: 10 }, (_, i) =>
@@ -116,7 +116,7 @@ describe('shutdown', () => {
     expect(running.error).toBeInstanceOf(LockLostError);
   });
 
-  it('B12 a shutdownTimeout of 0 does not wait', async () => {
+  it('B12 with a shutdownTimeout of 0, the shutdown does not wait for running work', async () => {
     const core = await startCore({ shutdownTimeout: 0 });
     void core.service.run('key', () => new Promise(() => {})).catch(() => {});
     await settle();
@@ -126,7 +126,7 @@ describe('shutdown', () => {
     expect(await core.store.held('key')).toBe(false);
   });
 
-  it('B12 locks of acquire are released before the store closes', async () => {
+  it('B12 the shutdown releases locks that were taken with acquire() before the store closes', async () => {
     const core = await startCore();
     const order: string[] = [];
     core.store.close = () => Promise.resolve(void order.push('closed'));
@@ -148,7 +148,7 @@ describe('shutdown', () => {
     expect(core.clock.timers).toEqual([]);
   });
 
-  it('B12 a lock that was taken away before the shutdown is reported as lost once', async () => {
+  it('B12 the shutdown reports a lock that was taken away before as lost, and only once', async () => {
     const core = await startCore();
     const lock = await core.service.acquire('key');
     const { signal } = lock;
@@ -253,7 +253,7 @@ describe('shutdown', () => {
     expect(core.clock.refTimers).toEqual([]);
   });
 
-  it('B12 a shutdown succeeds although releases fail', async () => {
+  it('B12 the shutdown succeeds even if releases fail', async () => {
     const core = await startCore();
     let closed = 0;
     core.store.close = () => Promise.resolve(void closed++);
@@ -263,7 +263,7 @@ describe('shutdown', () => {
     expect(closed).toBe(1);
   });
 
-  it('B12 a shutdown without work ends at once, also a second time or without an open store', async () => {
+  it('B12 the shutdown ends at once without running work, and if repeated, and if no store was opened', async () => {
     const core = await startCore();
     await shutDown(core);
     await shutDown(core);

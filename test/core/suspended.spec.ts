@@ -26,7 +26,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(() => lock.assertHeld()).toThrow(/suspended, or its clock was set ahead/);
   });
 
-  it('B87 the lock is lost when the store refuses the renewal after the sleep', async () => {
+  it('B87 if the store refuses the renewal after a sleep, the lock is lost', async () => {
     const { service, store, clock, of } = await startCore();
     const lock = await service.acquire('key');
     sleep(clock, 60_000);
@@ -37,7 +37,7 @@ describe.each<[string, (clock: ManualClock, ms: number) => void]>([
     expect(await store.held('key')).toBe(false);
   });
 
-  it('B87 an endless lock stays held', async () => {
+  it('B87 a lock with ttl: Infinity stays held after a sleep', async () => {
     const { service, clock } = await startCore({ ttl: Infinity });
     const lock = await service.acquire('key');
     sleep(clock, 86_400_000);
@@ -179,7 +179,7 @@ describe('a wall clock that is set', () => {
     expect(lock.held).toBe(false);
   });
 
-  it('R12 a sleep after the clock was set back counts in full', async () => {
+  it('R12 a sleep shortens the lease in full even if the wall clock was set back before', async () => {
     const { service, clock } = await startCore({ autoRenew: false });
     const lock = await service.acquire('key');
     clock.setWallClock(-3_600_000);

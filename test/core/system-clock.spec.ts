@@ -27,7 +27,7 @@ describe('the machine as a clock', () => {
     expect(clock.uptime()).toBeCloseTo(before + 300, 3);
   });
 
-  it('B29 a timer beyond the longest one of Node waits and does not fire at once', async () => {
+  it('B29 a timer longer than the longest timer of Node does not fire at once', async () => {
     const fired: string[] = [];
     const long = systemClock().after(2 ** 40, () => fired.push('long'), false);
     await new Promise<void>((resolve) => void systemClock().after(5, resolve, true));
@@ -140,7 +140,7 @@ describe('time limits, which keep no process alive', () => {
     kept.cancel();
   });
 
-  it('B27 after a cancelled limit, the timer fires once and is not set again', async () => {
+  it('B27 after its only time limit is cancelled, the timer fires once and is not set again', async () => {
     limit(5, 'cancelled').cancel();
     await sleep(20);
     expect(fired).toEqual([]);
@@ -170,7 +170,7 @@ describe('time limits, which keep no process alive', () => {
     expect(fired).toEqual(['fake']);
   });
 
-  it('B27 a late timer is set only once', () => {
+  it('B27 if the shared timer is late, new time limits set it again only once', () => {
     limit(5, 'late');
     block(20);
     for (let i = 0; i < 100; i++) limit(10_000, 'far').cancel();

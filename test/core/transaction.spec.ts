@@ -112,7 +112,7 @@ describe('lock.transaction', () => {
     await lock.release();
   });
 
-  it('B55 a transaction that outlasts the ttl loses the lock in time and rolls back', async () => {
+  it('B55 a transaction that outlasts the ttl rolls back, and the loss of its lock is reported in time', async () => {
     const { service, store, clock, of } = await start();
     const lock = await service.acquire('key');
     const work = gate();
@@ -165,7 +165,7 @@ describe('lock.transaction', () => {
     expect(store.log).not.toContain('guard');
   });
 
-  it('B71 the transaction rolls back if only the database knows of the forced release', async () => {
+  it('B71 after a forced release, a transaction rolls back even if its process does not know of the release', async () => {
     const { service, store, of } = await start();
     const lock = await service.acquire('key');
     const error = await errorOf(
@@ -195,7 +195,7 @@ describe('lock.transaction', () => {
     expect(runs).toBe(1);
   });
 
-  it('B91 a lock that is not held is refused before any request', async () => {
+  it('B91 lock.transaction() on a lock that is not held fails before any request', async () => {
     const { service, store } = await start();
     const lock = await service.acquire('key');
     await lock.release();
@@ -274,7 +274,7 @@ describe('lock.transaction', () => {
     expect(lock.held).toBe(true);
   });
 
-  it('B73 while locking is disabled, the transaction just runs', async () => {
+  it('B73 while locking is disabled, lock.transaction() commits without guarding the lock', async () => {
     const { service, store } = await start({ enabled: false });
     const lock = await service.acquire('key');
     expect(await lock.transaction(async (context: string) => context)).toBe('context');

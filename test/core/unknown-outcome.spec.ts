@@ -20,7 +20,7 @@ describe('an acquisition whose outcome is unknown', () => {
     expect(await acquiring.value?.release()).toBe(true);
   });
 
-  it('B31 the lease counts from the request that was answered', async () => {
+  it('B31 if an acquisition is sent again, the lease counts from the request that was answered', async () => {
     const { service, store, clock } = await startCore({ ttl: 1000, autoRenew: false });
     store.next('acquire', { lose: 'answer' }, { before: 100, after: 100 });
     const acquiring = watch(service.acquire('key'));
@@ -251,7 +251,7 @@ describe('an acquisition whose outcome is unknown', () => {
 });
 
 describe('a release whose outcome is unknown', () => {
-  it('B43 a release with an unknown outcome is sent again', async () => {
+  it('B43 a release is sent again if its outcome is unknown', async () => {
     const { service, store, clock } = await startCore();
     const lock = await service.acquire('key');
     store.next('release', { lose: 'request' });

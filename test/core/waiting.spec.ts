@@ -20,7 +20,7 @@ describe('waits', () => {
     expect(waiting).toMatchObject({ state: 'resolved', value: { held: true } });
   });
 
-  it('B17 the default wait is one attempt', async () => {
+  it('B17 by default, a call makes one attempt and does not wait', async () => {
     const { service, store } = await startCore();
     await store.takenBy('other', 'key');
     expect(await service.tryAcquire('key')).toBeNull();
@@ -81,7 +81,7 @@ describe('waits', () => {
     expect(second.value?.held).toBe(true);
   });
 
-  it('B28 a waiter takes an expired lock as soon as the lease ends, without a retry interval', async () => {
+  it('B28 a waiter takes an expired lock as soon as the lease ends, before its next poll is due', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'key', 5000);
     const waiting = watch(service.acquire('key', { wait: Infinity }));
@@ -138,7 +138,7 @@ describe('waits', () => {
     expect(waiting).toMatchObject({ state: 'resolved', value: { held: true } });
   });
 
-  it('B27 after an outage as long as the wait, the call fails with the store error at its deadline', async () => {
+  it('B27 if an outage lasts as long as the wait, the call fails at its deadline with the store error', async () => {
     const { service, store, clock } = await startCore({ retry: 1000 });
     store.always({ fail: linkBroken });
     const waiting = watch(service.tryAcquire('key', { wait: 5000 }));
@@ -315,7 +315,7 @@ describe('the queue of one process', () => {
     expect(lock.state).toBe('resolved');
   });
 
-  it('B23 when the first waiter gives up, the next one goes on', async () => {
+  it('B23 if the first waiter gives up, the next waiter polls and can get the lock', async () => {
     const { service, store, clock } = await startCore({ retry: 60_000 });
     await store.takenBy('other', 'key', 600_000);
     const first = errorOf(service.acquire('key', { wait: 1000 }));
@@ -348,7 +348,7 @@ describe('the queue of one process', () => {
     expect(clock.timers).toEqual([]);
   });
 
-  it('B12 a wait keeps the process alive, a held lock does not', async () => {
+  it('B12 a waiting call keeps the process alive, but a held lock does not', async () => {
     const { service, store, clock } = await startCore();
     await service.acquire('a');
     expect(clock.refTimers).toEqual([]);

@@ -344,7 +344,7 @@ describe('a key that is always wanted in this process', () => {
     expect(await restsOf(() => startCoreWith(WaiterReleaseStore), 9_000)).toBeGreaterThan(10);
   });
 
-  it('B23 a busy process leaves a key free for no moment if the store notifies waiters of other processes', async () => {
+  it('B23 a busy process need not leave a key free if the store notifies waiters of other processes', async () => {
     expect(await restsOf(() => startCoreWith(NotifiedStore), 5_000)).toBe(0);
   });
 
