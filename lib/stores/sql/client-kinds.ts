@@ -1,5 +1,6 @@
 /**
- * Recognizes the objects of clients by their members, so that no client has to be imported.
+ * The kinds of client objects. They are recognized by their members, so that no client has to
+ * be imported.
  */
 const KINDS: readonly [kind: string, is: (value: Members) => boolean][] = [
   ['a QueryRunner of TypeORM', (v) => has(v, 'startTransaction') && 'isTransactionActive' in v],
@@ -23,7 +24,7 @@ const KINDS: readonly [kind: string, is: (value: Members) => boolean][] = [
 
 type Members = Record<string, unknown>;
 
-/** Describes a value for messages by the kind of its client, never by its content. */
+/** Describes a value in messages by the kind of its client, and never shows its content. */
 export function kindOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (!isObject(value)) return typeof value === 'string' ? 'a text' : `a ${typeof value}`;

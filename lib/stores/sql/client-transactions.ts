@@ -4,20 +4,20 @@ import type { StatementExecutor } from './sql-executor.js';
 import { runBy, TRIES } from './statement-connections.js';
 import { faultOf, mayBeTheServers, UnusableConnectionError } from './unusable-connection.js';
 
-/** How a client begins its transactions. */
+/** How the client begins a transaction. */
 interface Beginning {
   /** The isolation level. By default, the application's setting applies. */
   level?: 'READ COMMITTED';
   /**
-   * Fails if the client has begun its transaction inside a transaction that the application
-   * left open.
+   * Rejects if the application had left a transaction open, and the client has begun its own
+   * inside it.
    */
   assertBegun?: (run: Run) => Promise<void>;
 }
 
 /**
- * Transactions of a client that begins and ends them itself, because it lends no connection to
- * the store.
+ * The transactions of a client that lends no connection to the store, and so begins and ends
+ * them itself.
  */
 export class ClientTransactions implements SqlTransactions {
   constructor(
@@ -26,8 +26,8 @@ export class ClientTransactions implements SqlTransactions {
   ) {}
 
   /**
-   * Tries several connections, since the application may have left some of them in a
-   * transaction.
+   * Runs `work` in a transaction. Tries several times, since the application may have left
+   * some connections of the pool in a transaction.
    */
   async run<T>(work: (transaction: unknown) => Promise<T>, timeout: number): Promise<T> {
     const { level, assertBegun } = this.beginning;

@@ -9,7 +9,7 @@ import type { Sqlite } from './sqlite/sqlite-connection.js';
 /**
  * Opens the database, and finds out which features it has.
  *
- * @throws LockStoreError when the database is not supported or too old
+ * @throws LockStoreError if the database is not supported or too old
  * @throws LockError for an option that this kind of database does not have
  */
 export async function openLockDatabase(
@@ -20,8 +20,8 @@ export async function openLockDatabase(
 ): Promise<LockDatabase> {
   const { type } = executor;
   assertAvailable(type, settings);
-  // Only the files for this database are imported, since imports take most of the time of a
-  // start.
+  // Only the files for this kind of database are imported, since imports take most of the time
+  // of the start.
   if (type === 'better-sqlite3') {
     const { openSqlite } = await import('./sqlite/sqlite-database.js');
     return openSqlite(executor as DriverExecutor<Sqlite>, settings.table);

@@ -5,8 +5,8 @@ import type { ConnectionFault } from './unusable-connection.js';
 
 /**
  * Runs SQL through the application's client. An executor knows nothing about locks and tables.
- * There are two kinds, since most clients lend the connections of their driver, but some
- * clients only run statements.
+ * There are two kinds: most clients lend the connections of their driver, but some clients
+ * only run statements.
  *
  * `Transaction` is the object through which the client runs statements in a transaction, such
  * as TypeORM's EntityManager. It is `never` for a client with synchronous transactions.
@@ -35,21 +35,24 @@ export type TransactionOf<Executor> =
 
 /** The facts that every executor reports about its client. @publicApi */
 export interface ExecutorFacts {
-  /** The name of the client in messages and in the start line: `TypeORM`, `pg`, `Prisma`. */
+  /**
+   * The name of the client in messages and in the line that the module logs at start, such as
+   * `TypeORM`, `pg` or `Prisma`.
+   */
   readonly client: string;
   /**
-   * The type of the database: `postgres`, `mysql`, `mariadb` or `better-sqlite3`. Any other
-   * type is refused.
+   * The type of the database: `postgres`, `mysql`, `mariadb` or `better-sqlite3`. A store
+   * refuses any other type.
    */
   readonly type: string;
   /**
-   * Describes the database for messages: type, host, port and name, or file; never a user, a
-   * password or a URL.
+   * Describes the database in messages: type, host, port and name, or the file. It never
+   * contains a user, a password or a URL.
    */
   readonly description: string;
-  /** The schema in the client's options, on MySQL and MariaDB the database. */
+  /** The schema in the options of the client; on MySQL and MariaDB, the database. */
   readonly schema: string | undefined;
-  /** The file, for SQLite only. */
+  /** The file of the database; only for SQLite. */
   readonly sqlite?: SqliteFile | undefined;
   /**
    * Closes everything that was opened for the store, but nothing that the application made.
@@ -59,8 +62,9 @@ export interface ExecutorFacts {
 
 /**
  * An executor for a client that lends connections of pg, mysql2 or better-sqlite3. The store
- * prepares its statements on them, and reads from each answer whether the session is in a
- * transaction. It closes a connection that the application left in a transaction.
+ * prepares its statements on these connections, and reads from each answer whether the session
+ * is in a transaction. If the application left a connection in a transaction, the store closes
+ * that connection.
  *
  * `Connection` is the connection of the driver (pg's client, mysql2's connection,
  * better-sqlite3's database), never a wrapper around it.
@@ -68,25 +72,25 @@ export interface ExecutorFacts {
  * @publicApi
  */
 export interface DriverExecutor<Connection = unknown, Transaction = unknown> extends ExecutorFacts {
-  /** The largest number of connections that the pool opens. */
+  /** How many connections the pool opens at most. */
   readonly poolSize: number;
   /**
-   * Whether the work of a transaction must be synchronous, as with better-sqlite3. Then there
-   * is no `lock.transaction()` and no `lock.guard()`.
+   * Whether the work of a transaction must be synchronous, as with better-sqlite3. If so,
+   * there is no `lock.transaction()` and no `lock.guard()`.
    */
   readonly hasSynchronousTransactions?: true | undefined;
 
-  /** Borrows a connection of the pool that reaches the writer. */
+  /** Borrows a connection to the writer from the pool. */
   borrow(): Promise<BorrowedConnection<Connection, Transaction>>;
   /**
-   * Whether the pool has to open a connection for the next borrower; `undefined` if the pool
-   * does not show that.
+   * Whether the pool has to open a connection for the next borrower. `undefined` if the pool
+   * does not show this.
    */
   opensNew(): boolean | undefined;
   /**
-   * Makes a connection outside of the pool, with the options of the client and `settings`.
-   * Connections of pg and mysql2 are not open yet, so that the store can listen to all their
-   * events.
+   * Makes a connection outside of the pool, with the options of the client and with
+   * `settings`. Connections of pg and mysql2 are returned before they are opened, so that the
+   * store can listen to all their events.
    *
    * @param settings further options of the driver
    */
@@ -95,23 +99,24 @@ export interface DriverExecutor<Connection = unknown, Transaction = unknown> ext
   /**
    * Returns the connection of the caller's transaction.
    *
-   * @param doing for messages, such as `guard "nightly-report" in a transaction`
-   * @throws LockError unless the transaction is open, and belongs to this client
-   * @throws LockStoreError when its connection was lost
+   * @param doing the name of the operation in messages, such as
+   * `guard "nightly-report" in a transaction`
+   * @throws LockError unless the transaction is open and belongs to this client
+   * @throws LockStoreError if the connection of the transaction was lost
    */
   connectionOf(transaction: unknown, doing: string): Promise<Connection>;
   /**
-   * Returns a function that reports whether the caller's transaction is still open. The
+   * Returns a function that reports whether the caller's transaction is still open. That
    * function sends nothing to the server.
    */
   watchTransaction(transaction: unknown): () => boolean;
 }
 
 /**
- * An executor for a client that only runs statements, each on any connection. On PostgreSQL
- * and MariaDB, the statements of the store fail inside a transaction of the application; on
- * SQLite, the store opens a separate connection. Waiters poll, and on MariaDB leases are
- * renewed one by one.
+ * An executor for a client that only runs statements, each on any connection of its pool. On
+ * PostgreSQL and MariaDB, the statements of the store fail inside a transaction of the
+ * application. On SQLite, the store opens a separate connection. Waiters poll, and on MariaDB
+ * leases are renewed one by one.
  *
  * @publicApi
  */
@@ -127,23 +132,25 @@ export interface StatementExecutor<Transaction = unknown> extends ExecutorFacts 
    * The error of a lost connection has a code of Node, such as `ECONNRESET`
    */
   query(sql: string, values: readonly unknown[]): Promise<SqlResult>;
-  /** Opens another connection to the file, for SQLite only. */
+  /** Opens another connection to the file; only for SQLite. */
   createConnection?(settings: object): Promise<unknown>;
   /**
-   * Runs `work` in a transaction of the client, and commits. If `work` rejects, it rolls back
-   * and rejects with the same error.
+   * Runs `work` in a transaction of the client, and commits. If `work` rejects, the client
+   * rolls back, and the call rejects with the same error.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>, options: TransactionOptions): Promise<T>;
   /**
-   * Returns a function that runs statements in the caller's transaction. That is a transaction
-   * of `transaction`, or of the application if the client shows whether it is open.
+   * Returns a function that runs statements in the caller's transaction. This is a transaction
+   * that `transaction` has begun, or that the application has begun if the client shows
+   * whether it is open.
    *
-   * @param doing for messages, such as `guard "nightly-report" in a transaction`
-   * @throws LockError unless the transaction is open, and belongs to this client
+   * @param doing the name of the operation in messages, such as
+   * `guard "nightly-report" in a transaction`
+   * @throws LockError unless the transaction is open and belongs to this client
    */
   queryIn(transaction: unknown, doing: string): StatementExecutor['query'];
   /**
-   * Returns a function that reports whether the caller's transaction is still open. The
+   * Returns a function that reports whether the caller's transaction is still open. That
    * function sends nothing to the server.
    */
   watchTransaction(transaction: unknown): () => boolean;
@@ -152,11 +159,11 @@ export interface StatementExecutor<Transaction = unknown> extends ExecutorFacts 
 /** The result of a statement. @publicApi */
 export interface SqlResult {
   /**
-   * The rows as objects with the columns as keys. Whole numbers are numbers, bigints or texts,
-   * and keep every digit. NULL is null.
+   * The rows as objects with the columns as keys. Integers are numbers, bigints or texts that
+   * keep every digit. NULL is null.
    */
   rows: Record<string, unknown>[];
-  /** The number of rows that the statement has changed; any number for a query. */
+  /** How many rows the statement has changed. For a query, the number has no meaning. */
   affected: number;
 }
 
@@ -164,7 +171,9 @@ export interface SqlResult {
 export interface TransactionOptions {
   /** The isolation level. By default, the application's setting applies. */
   level?: 'READ COMMITTED' | undefined;
-  /** Milliseconds that the transaction may take, for clients that end long transactions. */
+  /**
+   * How many milliseconds the transaction may take, for clients that end long transactions.
+   */
   timeout: number;
 }
 
@@ -184,15 +193,23 @@ export type OpenExecutor<Transaction = unknown> = () => Promise<SqlExecutor<Tran
 export interface BorrowedConnection<Connection = unknown, Transaction = unknown> {
   /** The driver's connection. */
   readonly connection: Connection;
-  /** Begins and ends a transaction; missing if the client's transactions are synchronous. */
+  /**
+   * Begins and ends a transaction on the connection; missing if the client's transactions are
+   * synchronous.
+   */
   readonly own?: BorrowedTransaction<Transaction> | undefined;
-  /** Gives the connection back. The pool drops a connection that the driver has destroyed. */
+  /**
+   * Gives the connection back. If the driver has destroyed the connection, the pool drops it.
+   */
   release(): Promise<void>;
 }
 
 /** A transaction on a borrowed connection. @publicApi */
 export interface BorrowedTransaction<Transaction = unknown> {
-  /** The object through which the caller runs statements, once `begin` has resolved. */
+  /**
+   * The object through which the caller runs statements in the transaction, once `begin` has
+   * resolved.
+   */
   readonly transaction: Transaction;
   /**
    * Begins the transaction.
@@ -213,7 +230,7 @@ export interface SqliteFile {
    * other connection can see such a database.
    */
   readonly file: unknown;
-  /** Whether the application's own connection is in a transaction. */
+  /** Whether the application's own connection to the file is in a transaction. */
   readonly inTransaction: boolean;
 }
 
@@ -227,22 +244,22 @@ export interface SqlDriver<Connection> {
     options?: { inTransaction?: boolean; name?: string | undefined },
   ): Promise<Answer>;
   /**
-   * Finds the fault of a connection: before a transaction, or after a failed statement, whose
-   * error may not show it.
+   * Finds the fault of a connection before a transaction or after a failed statement, since
+   * the error of the statement may not show it.
    */
   check(connection: Connection, error?: unknown): Promise<ConnectionFault | undefined>;
-  /** Ends the connection at once, so that the pool does not take it back. */
+  /** Closes the connection at once, so that the pool does not take it back. */
   destroy(connection: Connection): void;
 }
 
-/** Warns operators. `topic` names the cause. */
+/** Logs a warning. Warnings with the same `topic` are logged at most once a minute. */
 export type Warn = (topic: string, message: string) => void;
 
 /**
- * Returns a function that opens and checks an executor.
+ * Returns a function that opens an executor and checks it.
  *
  * @param user the class or function that needs the executor, for messages
- * @throws LockError for anything but an executor
+ * @throws LockError if the value is not an executor
  */
 export function openerOf<Transaction>(
   executor: SqlExecutor<Transaction> | OpenExecutor<Transaction>,
@@ -266,11 +283,12 @@ function assertExecutor(executor: unknown, user: string): void {
   );
 }
 
-/** The assumed size of a pool that does not show its size. */
+/** The size that is assumed for a pool that does not show its size. */
 const POOL_SIZE = 10;
 
 /**
- * How many connections batches may use. The other half of the pool is left to the application.
+ * Returns how many connections batches may use: half of the pool, since the other half is left
+ * to the application.
  */
 export function halfOfPool(executor: SqlExecutor): number {
   return Math.max(1, Math.floor(('poolSize' in executor ? executor.poolSize : POOL_SIZE) / 2));

@@ -54,16 +54,15 @@ import {
 } from './sql-store.options.js';
 
 /**
- * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6), MariaDB (10.3) or
- * SQLite (3.35).
+ * Keeps locks as rows of a table in PostgreSQL (12 or newer), MySQL (5.6 or newer), MariaDB
+ * (10.3 or newer) or SQLite (3.35 or newer).
  *
- * One atomic statement and the database's clock decide each operation. The store borrows a
- * connection from the client's pool for each operation, which does not join the caller's
- * transaction. Between operations, the store keeps no connection. An operation without an
- * answer within the `timeout` of its request, by default 10 s, fails with a transient
- * {@link LockStoreError}.
+ * Each operation is one atomic statement that uses the database's clock. It borrows a
+ * connection from the client's pool, and does not join the caller's transaction. Between
+ * operations, the store keeps no connection. An operation without an answer within the
+ * `timeout` of its request, by default 10 s, fails with a transient {@link LockStoreError}.
  *
- * The first operation opens the store if `prepare` has not.
+ * If `prepare` was not called, the first operation opens the store.
  *
  * @publicApi
  */
@@ -83,26 +82,26 @@ export class SqlLockStore<Transaction = unknown>
     WakeUps
 {
   /**
-   * Whether the store can run a key once per tick. It is `false` for weak tables, which may
-   * forget the ticks that have run.
+   * Whether the store can run a key once per tick. It is `false` for weak tables, since a
+   * crash may make them forget which ticks have run.
    */
   readonly keepsOnce: boolean;
   private readonly operations: LockOperations;
   private readonly requests: BatchedRequests;
-  /** The listeners, one for each module that uses the store. */
+  /** The listeners that learn of released keys, one for each module that uses the store. */
   private readonly listeners = new Set<OnReleased>();
   private warn: Warn | undefined;
 
   /**
-   * @param executor such as `fromPg(pool)`, or a function that returns it. The store calls the
-   * function before its first operation, and again after each failure to open
+   * @param executor an executor such as `fromPg(pool)`, or a function that returns one. The
+   * store calls the function before its first operation, and again after each failure to open
    * @throws LockError for an option that does not exist or is not valid
    */
   constructor(executor: SqlExecutor<Transaction> | OpenExecutor<Transaction>, options: SqlStoreOptions = {}) {
     const settings = readStoreOptions(new.target.name, options);
     const open = openerOf(executor, new.target.name);
     this.keepsOnce = !settings.table.weak;
-    // Every listener is called, since each module knows only its own waiters.
+    // All listeners are called, since each module knows only its own waiters.
     const onReleased: OnReleased = (...released) =>
       [...this.listeners].filter((listener) => listener(...released)).length > 0;
     this.operations = new LockOperations(open, settings, onReleased, (topic, message) =>
@@ -112,9 +111,9 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * The statement that creates the table, to run by hand or in a migration.
+   * Returns the statement that creates the table, to run by hand or in a migration.
    *
-   * @throws LockError for a name that is not a plain identifier, and for an unsupported
+   * @throws LockError for a name that is not a plain identifier, or for an unsupported
    * database
    */
   static ddl(type: LockTableDatabase, options: LockTableOptions = {}): string {
@@ -185,8 +184,8 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * Releases a lock to a waiter. If another session has locked the row, the result is
-   * `contention`, without a wait.
+   * Releases a lock to a waiter. If another session has locked the row, it does not wait, and
+   * the result is `contention`.
    */
   async releaseToWaiter(
     key: string,
@@ -210,9 +209,10 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * Lets the waiters of this process poll after a release, if the store notifies waiters.
+   * Makes the waiters of this process poll after a release, if the store notifies waiters.
    *
-   * @param waiting whether this process also waits for the key, and can be notified of it
+   * @param waiting whether this process also waits for the key, and can be notified when it is
+   * released
    */
   private wasReleased(key: string, waiting: boolean, result: ReleaseResult): boolean {
     this.operations.wakeUps?.released(key, waiting, result);
@@ -238,7 +238,8 @@ export class SqlLockStore<Transaction = unknown>
 
   async list(request: ListRequest): Promise<LockPage> {
     const { limit, ...keys } = listRequestOf(request);
-    // One more lock than the page has shows that there is a next page.
+    // The page is read with one more lock than requested. If there is one, there is a next
+    // page.
     const rows = await this.operations.run({ doing: 'list the locks' }, ({ statements }, run) =>
       statements.list(run, { ...keys, limit: limit + 1 }),
     );
@@ -266,9 +267,9 @@ export class SqlLockStore<Transaction = unknown>
 
   /**
    * Runs `work` in a transaction of the client: at READ COMMITTED on PostgreSQL and MariaDB,
-   * at the application's isolation level on MySQL. On SQLite, the transaction uses the
-   * application's own connection, and no other transaction can write to the file until it
-   * ends. It waits up to 5 s for other transactions.
+   * and at the application's isolation level on MySQL. On SQLite the transaction uses the
+   * application's own connection. It waits up to 5 s for other transactions, and no other
+   * transaction can write to the file until it ends.
    */
   async transaction<T>(
     work: (transaction: Transaction) => Promise<T>,
@@ -278,17 +279,17 @@ export class SqlLockStore<Transaction = unknown>
   }
 
   /**
-   * Locks the lock's row in the transaction. If another session has locked the row, it waits
-   * for at most 10 s.
+   * Locks the row of the lock in the transaction. If another session has locked that row, the
+   * guard waits for at most 10 s.
    *
-   * If the process freezes before the commit, PostgreSQL ends the transaction. For that, the
+   * If the process freezes before the commit, PostgreSQL ends the transaction. For this, the
    * guard sets the transaction's `idle_in_transaction_session_timeout` to the rest of the
-   * lease, at least 1 s and at most 10 s, unless it is already lower. On other databases, such
-   * a process keeps the lock until it continues or its connection ends.
+   * lease, at least 1 s and at most 10 s, unless it is already lower. On other databases, a
+   * frozen process keeps the lock until it continues or its connection ends.
    *
    * A guard needs READ COMMITTED on PostgreSQL and MariaDB; MySQL allows any level. On SQLite,
-   * and above READ COMMITTED on MariaDB, it fails if another session has written since the
-   * transaction began to read.
+   * and above READ COMMITTED on MariaDB, the guard fails if another session has written since
+   * the transaction began to read.
    */
   async guard(transaction: Transaction, key: string, owner: string, fencingToken: number): Promise<boolean> {
     if (!Number.isSafeInteger(fencingToken))
@@ -304,8 +305,8 @@ export class SqlLockStore<Transaction = unknown>
 }
 
 /**
- * Whether this process can be notified of the key. A notification contains the stored key, but
- * waiters have the key that was passed, and a long key differs.
+ * Whether this process can be notified of the key. A notification contains the key as it is
+ * stored. A long key is stored in a shortened form, which the waiters do not know.
  */
 function isNotifiable(key: string): boolean {
   return fitKey(key) === key;

@@ -2,26 +2,26 @@ import { Opening } from '../shared/opening.js';
 import type { OpenExecutor, SqlExecutor } from './sql-executor.js';
 import { storeFailure } from './store-failure.js';
 
-/** The executor that a store has opened, and the database on it. */
+/** The executor that a store has opened, and the database that is opened on it. */
 interface Opened<Database> {
   executor: SqlExecutor;
   database: Database;
 }
 
-/** An operation on the database, as its messages describe it. */
+/** An operation of a store, as its error messages describe it. */
 export interface Operation {
   /** The name of the operation, such as `acquire "nightly-report"`. */
   doing: string;
-  /** The owner ids in the operation, which no error may show. */
+  /** The owner ids in the statements of the operation, which no error may show. */
   owners?: readonly string[];
 }
 
 /**
- * Opens a database before its first use, and runs operations on it. Every failure becomes an
- * error of this library.
+ * Opens a database before it is first used, and runs operations on it. Every failure becomes
+ * an error of this library.
  */
 export class SqlOpening<Database extends { close(): Promise<void> }> extends Opening<Opened<Database>> {
-  /** @param doing the name of the opening in messages */
+  /** @param doing the name of the opening in error messages */
   constructor(doing: string, openExecutor: OpenExecutor, open: (executor: SqlExecutor) => Promise<Database>) {
     super(async () => {
       const executor = await openExecutor();
@@ -37,7 +37,7 @@ export class SqlOpening<Database extends { close(): Promise<void> }> extends Ope
   /**
    * Opens the database if it is not open yet, and runs `work` on it.
    *
-   * @throws LockStoreError when the work fails, or the store is closed
+   * @throws LockStoreError if `work` fails, or if the store is closed
    */
   async withDatabase<T>(
     { doing, owners = [] }: Operation,

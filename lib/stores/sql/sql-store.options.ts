@@ -2,7 +2,7 @@ import { show, LockError } from '../../lock.errors.js';
 import { assertKnownOptions } from '../../options/known-options.js';
 import type { LockTable } from './lock-table.ddl.js';
 
-/** The table that keeps the locks. @publicApi */
+/** The options of the table that keeps the locks. @publicApi */
 export interface LockTableOptions {
   /**
    * The name of the table: letters, digits and underscores, at most 63 characters. Default
@@ -10,17 +10,18 @@ export interface LockTableOptions {
    */
   table?: string | undefined;
   /**
-   * The PostgreSQL schema, or the MySQL or MariaDB database; SQLite has none. Default: the
-   * client's option `schema` or `database`; without it, on PostgreSQL, the first existing
-   * schema in the user's default `search_path`. Settings of a single connection are ignored.
+   * The PostgreSQL schema of the table, or its MySQL or MariaDB database; SQLite has none. The
+   * default is the client's option `schema` or `database`. Without that option, it is on
+   * PostgreSQL the first existing schema in the user's default `search_path`. Settings of a
+   * single connection are ignored.
    */
   schema?: string | undefined;
   /**
-   * Makes locks cheaper, but a crash of the database may delete them, and paused keys too.
-   * Then another process gets the lock while the holder still believes in it, and only fencing
-   * tokens protect the data. PostgreSQL keeps weak locks in an `UNLOGGED` table; SQLite does
-   * not wait for the disk. MySQL and MariaDB have no weak locks. Work that runs once per tick
-   * refuses weak locks. Default `false`.
+   * Makes locks cheaper, but a crash of the database may delete locks and pauses of keys. Then
+   * another process gets a lock while its holder still believes in it, and only fencing tokens
+   * protect the data. PostgreSQL keeps weak locks in an `UNLOGGED` table; SQLite does not wait
+   * for the disk. MySQL and MariaDB have no weak locks. Work that runs once per tick refuses
+   * weak locks. Default `false`.
    */
   weak?: boolean | undefined;
 }
@@ -33,36 +34,37 @@ export interface SqlStoreOptions extends LockTableOptions {
    */
   autoCreate?: boolean | undefined;
   /**
-   * Whether PostgreSQL notifies waiting processes of a release, by NOTIFY. A process that has
-   * waited once keeps a connection for that, outside of the pool. With `false`, waiters poll,
-   * as on the other databases. All instances need the same value. Default `true`.
+   * Whether PostgreSQL notifies waiting processes by NOTIFY when a key is released. A process
+   * in which a call has waited once keeps a connection for notifications, outside of the pool.
+   * With `false`, waiters poll, as on the other databases. All instances need the same value.
+   * Default `true`.
    */
   wakeUps?: boolean | undefined;
   /**
    * Whether a release does not wait for the disk if the lease would end within 60 s anyway.
-   * PostgreSQL commits such a release asynchronously, so a crash of the database may forget
-   * the releases of the last few hundred milliseconds. Then the key stays held until its ttl
-   * has passed, and the run is shown as failed. A release under `minHold` or once per tick
-   * still waits for the disk, and so does every other statement. PostgreSQL only. Default
+   * PostgreSQL commits such a release asynchronously, so a crash of the database may undo the
+   * releases of the last few hundred milliseconds. Then the key stays held until its ttl has
+   * passed, and the run is shown as failed. All other statements still wait for the disk, and
+   * so do releases with `minHold` or of work that runs once per tick. PostgreSQL only. Default
    * `false`.
    */
   asyncRelease?: boolean | undefined;
   /**
-   * Whether the store uses prepared statements. Set it to `false` behind a pooler that does
-   * not keep them. On PostgreSQL, the store detects such a pooler by the first statement that
-   * fails. Not for SQLite. Default `true`.
+   * Whether the store uses prepared statements. Set it to `false` behind a pooler that loses
+   * them. On PostgreSQL, the store detects such a pooler when the first statement fails. Not
+   * for SQLite. Default `true`.
    */
   preparedStatements?: boolean | undefined;
   /**
-   * Whether acquisitions that arrive while others are under way share the next statement;
-   * releases do the same. Each lock keeps its own result. With `false`, each request is sent
-   * by itself, as always on MySQL before 8, MariaDB before 10.6 and MariaDB through Prisma.
-   * Default `true`.
+   * Whether acquisitions share a statement if they arrive while other acquisitions are being
+   * sent, and releases likewise. Each lock keeps its own result. With `false`, each request is
+   * sent in its own statement, as always on MySQL before 8, on MariaDB before 10.6 and on
+   * MariaDB through Prisma. Default `true`.
    */
   batching?: boolean | undefined;
 }
 
-/** Store options with the defaults filled in. */
+/** The options of a store, with defaults for the options that were not given. */
 export interface SqlStoreSettings {
   table: LockTable;
   autoCreate: boolean;
@@ -81,14 +83,18 @@ const DEFAULTS = {
   batching: true,
 };
 
-/** The options that describe the table. */
+/** The names of the options that describe the table. */
 export const TABLE_OPTIONS: readonly string[] = ['table', 'schema', 'weak'];
 export const STORE_OPTIONS: readonly string[] = ['table', 'schema', ...Object.keys(DEFAULTS)];
 
-// the limit of PostgreSQL, the lowest of all, is 63
+// PostgreSQL has the lowest limit of all databases, 63 characters.
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]{0,62}$/;
 
-/** @throws LockError that names the wrong option and its rule */
+/**
+ * Validates the options of the table.
+ *
+ * @throws LockError that names the wrong option and its rule
+ */
 export function readTable(options: LockTableOptions): LockTable {
   const weak = flag('weak', options);
   const { table = weak ? 'locks_weak' : 'locks', schema } = options;
@@ -98,6 +104,8 @@ export function readTable(options: LockTableOptions): LockTable {
 }
 
 /**
+ * Validates the options and fills in the defaults.
+ *
  * @param store the name of the store's class, for messages
  * @throws LockError that names the wrong option and its rule
  */

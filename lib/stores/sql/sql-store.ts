@@ -27,11 +27,14 @@ export type ExecutorChoice<Transaction = unknown> =
     }
   | {
       /**
-       * The tokens of the providers that `executor` receives, from any module, such as
-       * `[PG_POOL]`.
+       * The tokens of the providers that are passed to `executor`, such as `[PG_POOL]`. Any
+       * module of the application may provide them.
        */
       inject: InjectionToken[];
-      /** Makes the executor, such as `fromPg`. The store calls it when it opens, at start. */
+      /**
+       * Makes the executor from the injected providers, such as `fromPg`. The store calls it
+       * when it opens, at start.
+       */
       executor: (...providers: never[]) => SqlExecutor<Transaction> | Promise<SqlExecutor<Transaction>>;
     };
 
@@ -98,7 +101,8 @@ function readChoice<Transaction>(
   return (moduleRef) =>
     openerOf(async () => {
       const providers = inject.map((token) => provider(moduleRef, token, user));
-      return executor(...(providers as never[])); // only the application knows their types
+      // Only the application knows the types of its providers.
+      return executor(...(providers as never[]));
     }, user);
 }
 

@@ -7,11 +7,11 @@ import { faultShownBy } from './store-failure.js';
 import { mayBeTheServers, UnusableConnectionError, warningOf } from './unusable-connection.js';
 
 /**
- * How many connections are tried: one more than most pools have, since the application may
- * have left each of them in a transaction.
+ * How many connections are tried. Most pools have ten connections, and the application may
+ * have left each of them in a transaction, so the eleventh is a new one.
  */
 export const TRIES = 11;
-/** How many connections are tried if the server may be the cause. */
+/** How many connections are tried if the server itself may have the fault. */
 const SERVER_TRIES = 3;
 
 /**
@@ -19,9 +19,9 @@ const SERVER_TRIES = 3;
  * each statement may run on another connection.
  *
  * The application may have left a connection in a transaction, and the client does not show
- * that. So the statements themselves fail in a transaction. Then the operation is repeated, on
- * another connection if the pool has one. The store cannot close the unusable connection, but
- * some pools do so after a failed statement.
+ * that. So the statements themselves fail inside a transaction, and the operation is repeated,
+ * on another connection if the pool has one. The store cannot close the unusable connection,
+ * but some pools close a connection after a failed statement.
  */
 export class StatementConnections implements SqlConnections {
   private readonly run: Run;
@@ -29,7 +29,7 @@ export class StatementConnections implements SqlConnections {
   constructor(
     private readonly executor: StatementExecutor,
     private readonly warn: Warn = () => undefined,
-    /** Fails in a transaction that the application left open. */
+    /** Rejects if the statements run in a transaction that the application left open. */
     private readonly assertBegun: (run: Run) => Promise<void> = async () => undefined,
   ) {
     this.run = runBy(executor, executor.query.bind(executor));
@@ -59,7 +59,10 @@ export class StatementConnections implements SqlConnections {
     await inTime(this.executor.transaction(work, { timeout: limit }), limit);
   }
 
-  /** Warns if another connection may be usable. @throws the error otherwise */
+  /**
+   * Warns about an unusable connection if another one may be usable; otherwise throws the
+   * error.
+   */
   private warnOrGiveUp(error: unknown, tries: number): void {
     const fault = faultShownBy(error);
     if (!fault) throw error;
@@ -71,8 +74,9 @@ export class StatementConnections implements SqlConnections {
 }
 
 /**
- * Runs statements through a function of the client. On PostgreSQL the values are in the text,
- * since a statement with parameters cannot prove that it runs outside a transaction.
+ * Returns a function that runs statements through the client. On PostgreSQL it puts values
+ * into the text, since a statement with parameters cannot prove that it runs outside a
+ * transaction.
  */
 export function runBy({ type }: StatementExecutor, query: StatementExecutor['query']): Run {
   if (type === 'postgres')
@@ -80,12 +84,12 @@ export function runBy({ type }: StatementExecutor, query: StatementExecutor['que
   return async (sql, values = []) => answerOf(await query(...positional(sql, values)));
 }
 
-/** Turns a client's result into the form of a driver's answer. */
+/** Converts the result of a client to the common form of an answer. */
 function answerOf({ rows, affected }: SqlResult): Answer {
   return { rows: rows.map(withBuffers), columns: Object.keys(rows[0] ?? {}), affected, insertId: 0 };
 }
 
-/** Turns byte arrays into buffers, since only a buffer can be read as text. */
+/** Converts byte arrays to buffers, since only a buffer can be read as text. */
 function withBuffers(row: Record<string, unknown>): Record<string, unknown> {
   const entries = Object.entries(row).map(([column, value]) => [
     column,

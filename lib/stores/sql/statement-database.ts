@@ -13,7 +13,9 @@ import type { SqlStoreSettings } from './sql-store.options.js';
 import { StatementConnections } from './statement-connections.js';
 import { UnusableConnectionError } from './unusable-connection.js';
 
-/** How many statements the check sends until one runs outside a transaction. */
+/**
+ * How many statements the check sends at most, until one of them runs outside a transaction.
+ */
 const LOOKS = 12;
 
 /** Opens PostgreSQL through a client that only runs statements. */
@@ -45,7 +47,7 @@ export async function openPostgresByStatements(
 
 /**
  * Refuses a transaction that has already written. PostgreSQL accepts a BEGIN inside another
- * transaction, whose writes would then be committed too.
+ * transaction, and a commit would then also commit the writes of that transaction.
  */
 async function assertBegun(run: Run): Promise<void> {
   const { rows } = await run('SELECT txid_current_if_assigned() IS NULL AS unwritten');
@@ -58,7 +60,7 @@ export async function openMariadbByStatements(
   { table }: SqlStoreSettings,
   warn: Warn,
 ): Promise<LockDatabase> {
-  tableName(executor.type, table); // throws for weak locks
+  tableName(executor.type, table); // throws an error for the option `weak`
   const connections = new StatementConnections(executor, warn);
   const { rows } = await connections.use(OPERATION_LIMIT, (run) => run(SERVER));
   const [server = {}] = rows;
@@ -106,15 +108,16 @@ function assertProof(
 }
 
 /**
- * Makes sure that the client sends simple queries. Only these can prove that they run outside
- * a transaction.
+ * Checks that the client sends simple queries, since only these can prove that they run
+ * outside a transaction.
  */
 async function assertSimpleQueries(run: Run, { client }: StatementExecutor): Promise<void> {
   const seen = new Map<unknown, unknown>();
   for (let looks = 0; looks < LOOKS; looks++) {
     const [row = {}] = (await run(LOOK)).rows;
     if (row.alone === true) return;
-    // If a session shows a different beginning each time, it is not in an open transaction.
+    // A session whose transaction begins at another time in each statement is not in an open
+    // transaction.
     if (seen.has(row.session) && seen.get(row.session) !== row.begin)
       throw new LockStoreError(
         `${client} prepares its statements, so they cannot prove that they run outside of a transaction of the application. Leave out the option that names prepared statements (PrismaPg: statementNameGenerator), or give the locks a client of their own: fromPg(pool).`,

@@ -4,7 +4,8 @@ import { brokenOff, NETWORK_CODES, noAnswer, storeFailureOf, type StoreFailure }
 import { faultOf, UnusableConnectionError, type ConnectionFault } from './unusable-connection.js';
 
 /**
- * The operation collided with another session. It changed nothing, and the holder is unknown.
+ * The operation collided with another session. It changed nothing, and the holder of the key
+ * is not known.
  */
 export class CollisionError extends LockStoreError {
   constructor(doing: string, target: string, cause?: unknown) {
@@ -16,8 +17,8 @@ export class CollisionError extends LockStoreError {
 }
 
 /**
- * The fields of the drivers' errors: SQLSTATE or a system code, MySQL's error number and
- * state, PostgreSQL's severity.
+ * The fields that the drivers' errors may have: an SQLSTATE or a system code, MySQL's error
+ * number and state, PostgreSQL's severity.
  */
 interface DriverError {
   message?: unknown;
@@ -29,9 +30,9 @@ interface DriverError {
 }
 
 /**
- * Codes of collisions with other sessions. PostgreSQL: serialization failure, deadlock, lock
- * not available, unique violation. MySQL and MariaDB: the same, the code of SKIP LOCKED, and a
- * conflict with another member of a replication group.
+ * Codes of collisions with other sessions. On PostgreSQL: serialization failure, deadlock,
+ * lock not available, unique violation. On MySQL and MariaDB: the same four, the code of SKIP
+ * LOCKED, and a conflict with another member of a replication group.
  */
 const COLLISION_CODES = new Set<unknown>([
   '40001',
@@ -46,7 +47,10 @@ const COLLISION_CODES = new Set<unknown>([
   3572,
 ]);
 
-/** Error 149 at a commit is a deadlock with a transaction on another member of the group. */
+/**
+ * A failed commit with error 149 is a deadlock with a transaction on another member of the
+ * group.
+ */
 const COMMIT_FAILED = 1180;
 const DEADLOCK_AT_COMMIT = /\berror:? 149\b/i;
 
@@ -58,20 +62,20 @@ const STALE_READ = new Set<unknown>([1020, 'SQLITE_BUSY_SNAPSHOT']);
  */
 const READ_ONLY = new Set<unknown>(['25006', 1036, 1792, 1836, 1874, 3100]);
 /**
- * The code for an option of the server that forbids the statement. The option is not always
- * read-only.
+ * The code for a statement that an option of the server forbids. Only if the message names
+ * read_only, the server takes no writes.
  */
 const FORBIDDEN_BY_OPTION = 1290;
 const READ_ONLY_TEXT = /read[-_ ]only/i;
 
 /**
- * Codes for a connection or a statement that was ended from outside, and for too many
- * connections.
+ * Codes for connections or statements that the server or an operator has ended, and for too
+ * many connections.
  */
 const POSTGRES_BROKEN_OFF = [
   '25P03',
   '25P04',
-  '40003', // whether the statement was completed is unknown
+  '40003', // it is unknown whether the statement was completed
   '53300',
   '57000', // Pgpool has lost a node
   '57014',
@@ -89,25 +93,25 @@ const MYSQL_BROKEN_OFF = [
   1317,
   1927,
   1969,
-  2002, // also 2003, 2006, 2013: a proxy has lost its server
+  2002, // 2002, 2003, 2006, 2013: a proxy has lost its server
   2003,
   2006,
   2013,
   3024,
-  3032, // also 6400: offline mode
+  3032, // 3032, 6400: the server is in offline mode
   3168,
   3169,
-  3781, // also 3782, 3783: a new primary applies its backlog
+  3781, // 3781 to 3783: a new primary is still applying its backlog
   3782,
   3783,
-  3797, // also 3798: a member did not catch up with the group in time
+  3797, // 3797, 3798: a member did not catch up with the group in time
   3798,
   4031,
   6400,
   9001, // ProxySQL has no server for this kind of statement
   'PROTOCOL_CONNECTION_LOST',
 ];
-/** Codes of mysql2's pool cluster, which removes a server after some errors. */
+/** Codes of mysql2's pool cluster when it has removed a server because of errors. */
 const TAKEN_OUT = new Set<unknown>(['POOL_NOEXIST', 'POOL_NONEONLINE']);
 const BROKEN_OFF = new Set<unknown>([
   ...POSTGRES_BROKEN_OFF,
@@ -117,8 +121,8 @@ const BROKEN_OFF = new Set<unknown>([
 ]);
 
 /**
- * Messages of connection errors without a code, in pg and mysql2. The last ones are the errors
- * of pg, mysql2 and TypeORM for a closed pool, which the application may open again.
+ * Messages of connection errors that have no code, in pg and mysql2. The last messages are
+ * those of pg, mysql2 and TypeORM for a closed pool, which the application may open again.
  */
 const BROKEN_OFF_TEXT = new RegExp(
   [
@@ -140,28 +144,28 @@ const BROKEN_OFF_TEXT = new RegExp(
 );
 
 /**
- * PgBouncer's message when it refuses a BEGIN. The message is needed, since broken connections
- * have the same code, 08P01.
+ * Matches PgBouncer's message when it refuses a BEGIN. The code 08P01 is not enough, since
+ * broken connections have it too.
  */
 const STATEMENT_POOLING = /not allowed in statement pooling mode/i;
 
 const MISSING_TABLE = new Set<unknown>(['42P01', 1146]);
 /**
- * Codes for a missing right. PostgreSQL: insufficient privilege. MySQL: no right on a
+ * Codes for a missing right. On PostgreSQL: insufficient privilege. On MySQL: no right on a
  * database, a table or a column, or for the operation.
  */
 const DENIED = new Set<unknown>(['42501', 1044, 1142, 1143, 1227]);
 /**
- * The code of MySQL and MariaDB for a transaction at READ COMMITTED while the binary log
- * records statements.
+ * The code of MySQL and MariaDB for a write at READ COMMITTED while the binary log records
+ * statements.
  */
 const NOT_LOGGABLE = new Set<unknown>([1665]);
 const EXISTING_TABLE = new Set<unknown>([1050]);
 const MISSING_SCHEMA = new Set<unknown>(['3F000', 1049]);
 
 /**
- * Whether the statement collided with another session. It changed nothing, and the holder is
- * unknown.
+ * Whether the error is a collision with another session. The statement changed nothing, and
+ * the holder of the key is not known.
  */
 export function isContention(error: unknown): boolean {
   const { code, errno, message } = driverError(error);
@@ -169,27 +173,33 @@ export function isContention(error: unknown): boolean {
   return has(error, COLLISION_CODES) || String(code).startsWith('SQLITE_BUSY');
 }
 
-/** Whether the server takes no writes: a replica, or a writer that was demoted. */
+/**
+ * Whether the error says that the server takes no writes: it is a replica, or a writer that
+ * was demoted.
+ */
 export function isReadOnly(error: unknown): boolean {
   const { errno, message } = driverError(error);
   if (errno === FORBIDDEN_BY_OPTION) return READ_ONLY_TEXT.test(String(message));
   return has(error, READ_ONLY);
 }
 
-/** The fault of the connection that an error shows, if any. */
+/** Returns the fault of the connection that an error shows, if it shows one. */
 export function faultShownBy(error: unknown): ConnectionFault | undefined {
   return isReadOnly(error) ? 'readOnly' : faultOf(error);
 }
 
 /**
- * Whether another session has changed rows that the transaction has read, so that it may not
- * go on. MariaDB and SQLite report that.
+ * Whether the error says that another session has changed rows that the transaction has read,
+ * so that the transaction cannot continue. MariaDB and SQLite report this.
  */
 export function isStaleRead(error: unknown): boolean {
   return has(error, STALE_READ);
 }
 
-/** Whether the database refused the statement, on a connection that can still be used. */
+/**
+ * Whether the error is the database's answer to a statement, so that the connection can still
+ * be used.
+ */
 export function isServerAnswer(error: unknown): boolean {
   const { severity, sqlState, fatal, code } = driverError(error);
   const answered =
@@ -199,28 +209,33 @@ export function isServerAnswer(error: unknown): boolean {
 }
 
 /**
- * @param table the table's name, if other tables may be missing too, for example in a trigger
+ * Whether the error says that the table is missing.
+ *
+ * @param table the name of the table, if the statement may also miss other tables, for example
+ * in a trigger
  */
 export function isMissingTable(error: unknown, table = ''): boolean {
   const message = String(driverError(error).message);
   return (has(error, MISSING_TABLE) || message.startsWith('no such table')) && message.includes(table);
 }
 
-/** Whether the user lacks a right, or SQLite's file cannot be written. */
+/**
+ * Whether the error says that the user lacks a right, or that SQLite's file cannot be written.
+ */
 export function isDenied(error: unknown): boolean {
   return has(error, DENIED) || /^SQLITE_(READONLY|CANTOPEN|PERM)/.test(String(driverError(error).code));
 }
 
 /**
- * Whether the server cannot log the write, since its binary log records statements and the
- * transaction is at READ COMMITTED. This does not affect locks, which are written outside of
- * transactions.
+ * Whether the error says that the server cannot log the write, since the transaction is at
+ * READ COMMITTED and the binary log records statements. Locks are not affected, since they are
+ * written outside of transactions.
  */
 export function isNotLoggable(error: unknown): boolean {
   return has(error, NOT_LOGGABLE);
 }
 
-/** Whether a table with this name already exists, on MySQL and MariaDB. */
+/** Whether the error says that a table with this name already exists, on MySQL and MariaDB. */
 export function isExistingTable(error: unknown): boolean {
   return has(error, EXISTING_TABLE);
 }
@@ -230,9 +245,9 @@ export function isMissingSchema(error: unknown): boolean {
 }
 
 /**
- * Makes an error of this library from the error of a whole transaction. A collision is not
- * recognized here, since it may be about the application's own rows. If an error fits several
- * kinds, the first kind counts.
+ * Makes an error of this library from the error of a whole transaction. It does not recognize
+ * collisions, which may be about the application's own rows. If an error is of several kinds,
+ * the first kind in the list counts.
  */
 export const transactionFailure = storeFailureOf([
   {
@@ -262,7 +277,10 @@ export const transactionFailure = storeFailureOf([
   brokenOff(isBrokenOff),
 ]);
 
-/** The only place where errors of drivers become errors of this library. */
+/**
+ * Makes an error of this library from an error of a driver. No other place in the library does
+ * this.
+ */
 export const storeFailure: StoreFailure = (error, doing, target, owners) =>
   isContention(error) && !(error instanceof LockError)
     ? new CollisionError(doing, target, safeError(error, owners))
@@ -270,7 +288,7 @@ export const storeFailure: StoreFailure = (error, doing, target, owners) =>
 
 function isBrokenOff(error: unknown): boolean {
   const { code, errno, fatal, sqlState, message } = driverError(error);
-  // If a commit failed for another reason than a deadlock, its outcome is unknown.
+  // The outcome of a failed commit is unknown, unless it failed because of a deadlock.
   if (errno === COMMIT_FAILED) return !isContention(error);
   return (
     has(error, BROKEN_OFF) ||
@@ -289,7 +307,7 @@ function driverError(error: unknown): DriverError {
   return typeof error === 'object' && error !== null ? error : {};
 }
 
-/** Resolves to `collided` if the work collided with other sessions. */
+/** Awaits the work. Resolves to `collided` if it collided with other sessions. */
 export async function unlessCollided<T>(work: Promise<T>, collided: T): Promise<T> {
   try {
     return await work;

@@ -1,6 +1,7 @@
 /**
- * A state of a connection in which no lock may be granted. Usually the application left it
- * behind, but `readOnly` and `rights` may also be faults of the server, on every connection.
+ * The state of a connection on which no lock may be granted. Usually the application has left
+ * the connection in this state. But `readOnly` and `rights` may also be faults of the server,
+ * which every connection then has.
  */
 export type ConnectionFault =
   | 'transaction'
@@ -15,7 +16,7 @@ export type ConnectionFault =
 
 /**
  * The application left a connection of its pool in a state in which the store cannot use it.
- * The store closes it and uses another connection.
+ * The store closes that connection and uses another one.
  */
 export class UnusableConnectionError extends Error {
   constructor(
@@ -25,7 +26,7 @@ export class UnusableConnectionError extends Error {
     super(`The connection ${FAULTS[fault].found}`, { cause });
   }
 
-  /** The message of an operation that found no usable connection. */
+  /** Returns the message for an operation that found no usable connection. */
   textFor(target: string): string {
     const { found, advice } = FAULTS[this.fault];
     return `each connection to ${target} that was tried ${found}. ${advice}`;
@@ -33,8 +34,8 @@ export class UnusableConnectionError extends Error {
 }
 
 /**
- * Texts for messages about each fault: the state of the connection, and where to look for the
- * cause.
+ * Two texts for the messages about each fault: the state of the connection, and where to look
+ * for the cause.
  */
 const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   transaction: {
@@ -89,13 +90,16 @@ const CODES = new Map<unknown, ConnectionFault>([
   [1223, 'lockedTables'],
 ]);
 
-/** The text in PostgreSQL's error, see SELF_FOUND. */
+/**
+ * The text in PostgreSQL's error when a statement has found itself in a transaction, see
+ * SELF_FOUND.
+ */
 export const IN_TRANSACTION = 'nestjs-locked: in a transaction of session';
 
 /**
- * The errors by which statements fail inside a transaction. If the client does not show the
- * status of the session, each statement checks it: on PostgreSQL it casts a text that is no
- * boolean, on MariaDB it computes a number that is out of range.
+ * The errors of statements that have found themselves inside a transaction. If the client does
+ * not show the status of the session, each statement checks it: on PostgreSQL it casts a text
+ * that is no boolean, on MariaDB it computes a number that is out of range.
  */
 const SELF_FOUND: readonly [code: string | number, text: string, fault: ConnectionFault][] = [
   ['22P02', IN_TRANSACTION, 'transaction'],
@@ -103,7 +107,9 @@ const SELF_FOUND: readonly [code: string | number, text: string, fault: Connecti
   [1690, '@@autocommit', 'autocommit'],
 ];
 
-/** The fault of the connection that the error of a statement shows, if any. */
+/**
+ * Returns the fault of the connection that the error of a statement shows, if it shows one.
+ */
 export function faultOf(error: unknown): ConnectionFault | undefined {
   const { code, errno, message } = Object(error) as { code?: unknown; errno?: unknown; message?: unknown };
   if (error instanceof UnusableConnectionError) return error.fault;
@@ -113,12 +119,16 @@ export function faultOf(error: unknown): ConnectionFault | undefined {
   return found?.[2] ?? CODES.get(errno) ?? CODES.get(code);
 }
 
-/** Whether the server may be the cause, so that other connections have the same fault. */
+/** Whether the server itself may have the fault, so that every other connection has it too. */
 export function mayBeTheServers(fault: ConnectionFault): boolean {
   return fault === 'readOnly' || fault === 'rights' || fault === 'unseen';
 }
 
-/** @param reaction a clause that says what the store does now */
+/**
+ * Returns the warning about a fault.
+ *
+ * @param reaction a clause that says what the store does now
+ */
 export function warningOf(fault: ConnectionFault, reaction = 'closed it and took another one'): string {
   const { found, advice } = FAULTS[fault];
   return `A connection of the pool ${found}. No lock is granted there: the store ${reaction}. ${advice}`;

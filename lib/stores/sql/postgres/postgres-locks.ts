@@ -64,9 +64,9 @@ export interface QueueingProcess {
 const WITHOUT_CHANNEL = { channel: '' };
 
 /**
- * Keeps locks in a table of PostgreSQL. Most operations take one round trip. A second round
- * trip is needed for a key without a row, after a change that changed nothing, and for a
- * release if this process does not know of the key's queue.
+ * Keeps locks in a table of PostgreSQL. Most operations take one round trip. A key without a
+ * row needs a second round trip, and so does a change that changed nothing. A release needs it
+ * if this process does not know of the key's queue.
  */
 export class PostgresLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;

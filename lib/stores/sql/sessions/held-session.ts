@@ -2,11 +2,12 @@ import type { LockSession } from './lock-session.js';
 import type { ServerLock, SessionDatabase } from './session-database.js';
 
 /**
- * A held lock with its connection. The store regularly checks on the server that the
- * connection still holds the lock. When the connection ends, the lock is lost.
+ * A held lock with its connection. The store checks on the server at intervals that the
+ * connection still holds the lock. If it does not, or if the connection ends, the lock is
+ * lost.
  */
 export class HeldSession {
-  /** Receives the reason when the lock is lost. */
+  /** Called with the reason when the lock is lost. */
   onLost: ((reason: string) => void) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
@@ -39,7 +40,7 @@ export class HeldSession {
     return !this.#over;
   }
 
-  /** Stops the checks. From now on, no loss is reported. */
+  /** Stops the checks. After this call, no loss is reported. */
   end(): void {
     this.#over = true;
     clearTimeout(this.#timer);

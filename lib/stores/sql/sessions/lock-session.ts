@@ -3,7 +3,7 @@ import { inTime } from '../../shared/operation-limit.js';
 import type { Answer } from '../lock-statements.js';
 import { isServerAnswer } from '../store-failure.js';
 
-/** A connection outside of the pool, for any driver. */
+/** A connection outside of the client's pool, through any driver. */
 export interface SessionLink {
   send(sql: string): Promise<Answer>;
   /** Ends the session on the server, and then the connection. */
@@ -11,13 +11,13 @@ export interface SessionLink {
   /** Closes the socket at once, even if the connection is dead. */
   destroy(): void;
   /**
-   * Calls the listener, perhaps more than once, when the server or the network has ended the
-   * connection.
+   * Calls the listener when the server or the network has ended the connection. It may be
+   * called more than once.
    */
   onEnd(listener: (reason: string) => void): void;
 }
 
-/** The members of a connection's socket that are used here. */
+/** The members of a socket that onConnectionEnd() uses. */
 interface LinkSocket {
   readonly destroyed: boolean;
   once(event: 'close', listener: () => void): void;
@@ -27,7 +27,7 @@ const CLOSED = 'the server or the network closed it';
 const QUIT_LIMIT = 1_000;
 
 /**
- * Calls the listener when a driver's connection ends, on an error of the driver or when its
+ * Calls the listener when a driver's connection ends: when the driver reports an error, or the
  * socket closes.
  */
 export function onConnectionEnd(
@@ -40,12 +40,9 @@ export function onConnectionEnd(
   if (socket.destroyed) listener(CLOSED);
 }
 
-/** A connection for session locks. A connection that has failed once is not used again. */
+/** A connection for session locks. After a failure, the connection is not used again. */
 export class LockSession {
-  /**
-   * Receives the reason when the connection ends, unless the store has ended it. It is called
-   * at most once.
-   */
+  /** Called once with the reason when the connection ends, unless the store has ended it. */
   onEnd: ((reason: string) => void) | undefined;
   #ended = false;
   #last: Promise<unknown> = Promise.resolve();
@@ -53,17 +50,17 @@ export class LockSession {
   private constructor(
     private readonly link: SessionLink,
     private readonly answerLimit: number,
-    /** Identifies this session, and no other, on the server. */
+    /** The id of this session on the server, which no other session ever gets. */
     readonly id: string,
   ) {
     link.onEnd((reason) => this.#end(reason));
   }
 
   /**
-   * Begins to use a connection.
+   * Begins to use a connection for session locks.
    *
-   * @param answerLimit milliseconds for each answer. A connection that does not answer in time
-   * counts as ended
+   * @param answerLimit how many milliseconds the connection may take for an answer. If it
+   * takes longer, it counts as ended
    * @param prepare checks the connection and resolves to its id. If it rejects, the connection
    * is closed
    */
@@ -100,11 +97,14 @@ export class LockSession {
     }
   }
 
-  /** Ends the session. Its lock, if it has one, becomes free as soon as the server notices. */
+  /**
+   * Ends the session. If it holds a lock, the lock becomes free as soon as the server notices
+   * the end.
+   */
   async quit(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    // If that fails, the server notices the end when the socket closes.
+    // If the server does not answer, it notices the end when the socket closes.
     await inTime(this.link.quit(), QUIT_LIMIT).catch(() => undefined);
     this.link.destroy();
   }
@@ -120,7 +120,7 @@ export class LockSession {
 /**
  * The error for a server that takes no writes: a replica, or a writer that was demoted but has
  * kept its connections open. The new writer does not know the session locks of this server. So
- * the store refuses them, and held locks count as lost.
+ * the store refuses to take locks here, and held locks count as lost.
  */
 export function onDemotedServer(): LockStoreError {
   return new LockStoreError(

@@ -2,34 +2,34 @@ import { createHash } from 'node:crypto';
 import type { LockRecord } from '../../../interfaces/lock-record.interface.js';
 import type { LockSession } from './lock-session.js';
 
-/** A session lock on the server, and the texts that the server shows to people. */
+/** A session lock, with texts that the server shows to people. */
 export interface ServerLock {
   /** The name of the lock: a number on PostgreSQL, a text on MySQL and MariaDB. */
   readonly name: string;
   /**
-   * The readable start of the key. It has only letters, digits and a few characters without a
-   * meaning in SQL.
+   * The readable start of the key. It contains only letters, digits and a few characters that
+   * mean nothing in SQL.
    */
   readonly title: string;
-  /** Key and label in an encoded form, see {@link noteOf}. */
+  /** The key and the label in an encoded form, see {@link noteOf}. */
   readonly note: string;
 }
 
 /**
- * Selects one lock, or all locks whose keys have a prefix. The answer for a prefix may contain
- * other locks too.
+ * Selects one lock, or all locks whose keys begin with a prefix. With a prefix, the result may
+ * also contain other locks.
  */
 export type SessionsToLookAt = { lock: ServerLock; prefix?: never } | { lock?: never; prefix: string };
 
-/** The session locks of one kind of database: how to connect, and the statements. */
+/** How session locks work in one kind of database: how to connect, and the statements. */
 export interface SessionDatabase {
   /**
-   * The kind of database in messages. It is `mariadb` on MariaDB even if the client was
+   * The kind of database in messages. It is `mariadb` on MariaDB, even if the client was
    * configured for `mysql`.
    */
   readonly kind: 'postgres' | 'mysql' | 'mariadb';
 
-  /** The session lock that stands for a key on the server. */
+  /** Returns the session lock that stands for a key on the server. */
   lockOf(key: string, label: string | null): ServerLock;
 
   /**
@@ -43,9 +43,9 @@ export interface SessionDatabase {
    * Takes the lock, and waits for it on the server. Resolves to `undefined` if another session
    * held the lock until the end of the wait.
    *
-   * @param wait milliseconds, 0 to not wait
-   * @returns the fencing token: the server's clock in microseconds, after the lock was granted
-   * @throws LockStoreError when the server no longer takes writes, see `onDemotedServer`
+   * @param wait how many milliseconds to wait; 0 does not wait
+   * @returns the fencing token: the server's clock in microseconds after the grant
+   * @throws LockStoreError if the server no longer takes writes, see `onDemotedServer`
    */
   take(
     session: LockSession,
@@ -55,9 +55,9 @@ export interface SessionDatabase {
   ): Promise<number | undefined>;
 
   /**
-   * Reads from the server whether the session holds the lock.
+   * Asks the server whether the session holds the lock.
    *
-   * @throws LockStoreError when the server no longer takes writes, see `onDemotedServer`
+   * @throws LockStoreError if the server no longer takes writes, see `onDemotedServer`
    */
   holds(session: LockSession, lock: ServerLock): Promise<boolean>;
 
@@ -65,28 +65,31 @@ export interface SessionDatabase {
   free(session: LockSession, lock: ServerLock): Promise<boolean>;
 
   /**
-   * Makes the server end a session of this store that holds the lock or waits for it. It uses
-   * another connection, since the session's own is busy or dead.
+   * Makes the server end a session of this store that holds the lock or waits for it. The
+   * request uses another connection, since that of the session is busy or dead.
    */
   end(session: LockSession, lock: ServerLock): Promise<void>;
 
   /**
-   * Makes the server end the sessions that hold the lock, in any process. Resolves to their
-   * ids.
+   * Makes the server end every session that holds the lock, in any process. Resolves to the
+   * ids of these sessions.
    */
   endHolders(lock: ServerLock): Promise<string[]>;
 
   /** The server's clock, in epoch milliseconds. */
   readClock(): Promise<number>;
 
-  /** The ids of the sessions that hold the lock, in the form of `endHolders`. */
+  /**
+   * Returns the ids of the sessions that hold the lock, in the form in which `endHolders`
+   * returns them.
+   */
   holders(lock: ServerLock): Promise<string[]>;
 
   /**
-   * Finds the holders of the selected locks, except holders that have not written their note
-   * yet.
+   * Finds the holders of the selected locks. A holder that has not written its note yet is
+   * left out.
    *
-   * @param by an idle session of the store on which to send the query
+   * @param by an idle session of the store, on which the query is sent
    * @throws LockStoreError if the server does not show the holders
    */
   look(which: SessionsToLookAt, by?: LockSession): Promise<LockRecord[]>;
@@ -95,8 +98,8 @@ export interface SessionDatabase {
 const LABEL_BYTES = 255;
 
 /**
- * The SHA-256 of a key, whose first bytes stand for the key on the server. Two keys
- * practically never share them, and no application locks the same name by chance.
+ * Returns the SHA-256 of a key. Its first bytes are the name of the lock on the server: two
+ * keys practically never have the same, and no application uses such a name by chance.
  */
 export function digestOf(key: string, ...scope: string[]): Buffer {
   return createHash('sha256')
@@ -104,14 +107,17 @@ export function digestOf(key: string, ...scope: string[]): Buffer {
     .digest();
 }
 
-/** The start of the key, up to `length` characters, for people who inspect the server. */
+/**
+ * Returns the start of the key, up to `length` characters, for people who look at the locks of
+ * the server.
+ */
 export function titleOf(key: string, length: number): string {
   return key.slice(0, length).replaceAll(/[^\w.:-]/g, '_');
 }
 
 /**
- * Encodes key and label in at most 700 characters without a meaning in SQL. PostgreSQL shows
- * the first 1,023 bytes of a statement.
+ * Encodes key and label in at most 700 characters that mean nothing in SQL, since PostgreSQL
+ * shows only the first 1,023 bytes of a statement.
  */
 export function noteOf(key: string, label: string | null): string {
   const parts = label === null ? [key] : [key, cut(label)];
@@ -119,10 +125,10 @@ export function noteOf(key: string, label: string | null): string {
 }
 
 /**
- * Finds the locks of this library among the locks that a server shows. It leaves out locks of
- * other programs, and locks whose holder has not written its note yet.
+ * Finds the locks of this library among all locks that a server shows. Locks of other programs
+ * are left out, and so are locks whose holder has not written its note yet.
  *
- * @param rows with name, note, token, and the number of waiting sessions
+ * @param rows each with name, note, token, and the number of waiting sessions
  */
 export function recordsOf(
   rows: readonly Record<string, unknown>[],
@@ -133,7 +139,8 @@ export function recordsOf(
     const { key, label } = readNote(String(note));
     if (key === '' || database.lockOf(key, null).name !== String(name)) return [];
     const fencingToken = Number(String(token));
-    const startedAt = new Date(fencingToken / 1_000); // the token is the clock at the grant
+    // The token is the time of the grant in microseconds.
+    const startedAt = new Date(fencingToken / 1_000);
     const since = { startedAt, renewedAt: startedAt };
     return [
       { key, label, fencingToken, ...since, expiresAt: null, remaining: Infinity, waiters: Number(waiters) },
@@ -141,7 +148,7 @@ export function recordsOf(
   });
 }
 
-/** Decodes the result of {@link noteOf}. */
+/** Decodes a note that {@link noteOf} has encoded. */
 function readNote(note: string): { key: string; label: string | null } {
   const [key = '', label] = note.split('.').map((part) => Buffer.from(part, 'base64url').toString());
   return { key, label: label ?? null };
@@ -150,6 +157,7 @@ function readNote(note: string): { key: string; label: string | null } {
 function cut(label: string): string {
   const bytes = Buffer.from(label);
   let end = Math.min(bytes.length, LABEL_BYTES);
-  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--; // never in the middle of a character
+  // The cut must not be in the middle of a character.
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end--;
   return bytes.subarray(0, end).toString();
 }

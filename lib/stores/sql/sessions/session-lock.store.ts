@@ -39,14 +39,14 @@ type Lost = (key: string, owner: string, reason: string) => void;
 
 /**
  * Keeps locks in connections: advisory locks of PostgreSQL (12 or newer), `GET_LOCK` of MySQL
- * (5.6) and MariaDB (10.3).
+ * (5.6 or newer) and MariaDB (10.3 or newer).
  *
- * Each lock has a connection that the store opens for it, and lasts as long as this
- * connection. There is no ttl: the `ttl` of `acquire` and `renew` has no effect. If the
- * connection ends or stops answering, the lock is lost. The store reports the loss to the
- * listeners of {@link watch}, and never replaces the connection.
+ * The store opens a connection for each lock, and the lock lasts as long as this connection.
+ * There is no ttl: the `ttl` of `acquire` and `renew` has no effect. If the connection ends or
+ * stops answering, the lock is lost. The store reports the loss to the listeners of
+ * {@link watch}, and never moves the lock to another connection.
  *
- * The first operation opens the store if `prepare` has not.
+ * If `prepare` was not called, the first operation opens the store.
  *
  * @publicApi
  */
@@ -57,15 +57,15 @@ export class SessionLockStore
   private readonly opening: SqlOpening<SessionLocks>;
   private readonly watchers: Lost[] = [];
   /**
-   * The locks of this store, from its first opening on. They are all released when the store
-   * closes.
+   * The locks of this store; undefined until the store is opened for the first time. When the
+   * store closes, all of them are released.
    */
   private locks: SessionLocks | undefined;
   private client = '';
 
   /**
-   * @param executor such as `fromPg(pool)`, or a function that returns it. The store calls the
-   * function before its first operation, and again after each failure to open
+   * @param executor an executor such as `fromPg(pool)`, or a function that returns one. The
+   * store calls the function before its first operation, and again after each failure to open
    * @throws LockError for an option that does not exist or is not valid
    */
   constructor(executor: SqlExecutor | OpenExecutor, options: SessionStoreOptions = {}) {
@@ -82,7 +82,7 @@ export class SessionLockStore
     await this.opening.start();
   }
 
-  /** Releases every lock, including locks that a release keeps taken. */
+  /** Releases every lock, even locks that a release still keeps taken. */
   async close(): Promise<void> {
     await this.opening.close();
   }
@@ -137,8 +137,8 @@ export class SessionLockStore
   }
 
   /**
-   * Whether a key is held. Unlike `inspect`, this works on every server, since some servers do
-   * not show the holder.
+   * Whether a session holds the key. Unlike `inspect`, this works on servers that do not show
+   * the holder.
    */
   async isHeld(key: string): Promise<boolean> {
     const stored = storedKey(key);
@@ -166,8 +166,8 @@ export class SessionLockStore
   }
 
   /**
-   * Makes the server end the session that holds the key, in any process. The holder notices
-   * the loss at once.
+   * Makes the server end the session that holds the key, in any process. The holder
+   * immediately notices that its lock is lost.
    */
   async forceRelease(key: string): Promise<boolean> {
     const stored = storedKey(key);
@@ -176,8 +176,8 @@ export class SessionLockStore
       const ended = await database.endHolders(lock);
       if (ended.length === 0) return false;
       const until = performance.now() + ENDING;
-      // A waiter may already have the lock, so the loop waits only until the ended sessions
-      // are gone.
+      // The loop waits only until the ended sessions are gone, since a waiter may already have
+      // the lock.
       while ((await database.holders(lock)).some((id) => ended.includes(id))) {
         if (performance.now() > until)
           throw new LockStoreError(
@@ -203,8 +203,8 @@ export class SessionLockStore
 }
 
 /**
- * @throws LockStoreError for a database without session locks, and for a server whose session
- * locks would not exclude other sessions
+ * @throws LockStoreError if the database has no session locks, or if they would not exclude
+ * the sessions of other servers
  */
 async function openSessionDatabase(
   executor: SqlExecutor,
@@ -215,8 +215,8 @@ async function openSessionDatabase(
     throw new LockStoreError(
       `${client} lends no connections, but each session lock needs a connection. Use fromPg(pool) or fromMysql2(pool), or keep leases in a table, with sqlStore().`,
     );
-  // These files are imported here, since stores of leases have the same entry but do not need
-  // them.
+  // These files are imported only here, since stores of leases, which have the same entry, do
+  // not need them.
   if (type === 'postgres') {
     const { openPostgresSessions } = await import('../postgres/postgres-sessions.js');
     return openPostgresSessions(executor, settings);

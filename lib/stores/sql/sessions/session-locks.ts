@@ -11,23 +11,23 @@ import { SessionPool } from './session-pool.js';
 import type { SessionSettings } from './session-store.options.js';
 
 /**
- * How many milliseconds the store tries to make the server end a session, and the pause
- * between two tries.
+ * For how many milliseconds the store tries to make the server end a session, and how many
+ * milliseconds it pauses between two tries.
  */
 export const ENDING = 5_000;
 export const ENDING_PAUSE = 25;
 
-/** A request for one lock. */
+/** A request to acquire one lock. */
 interface SessionRequest {
-  /** Identifies the key and the owner. */
+  /** The id of the lock, which contains the key and the owner. */
   id: string;
   lock: ServerLock;
   /** The name of the operation in messages. */
   doing: string;
-  /** When the wait ends, on the monotonic clock. */
+  /** The time at which the wait ends, on the monotonic clock. */
   until: number;
   signal: AbortSignal | undefined;
-  /** Receives the reason if the lock is granted and later lost. */
+  /** Called with the reason if the lock is granted and later lost. */
   onLost: (reason: string) => void;
 }
 
@@ -35,11 +35,13 @@ interface SessionRequest {
 export class SessionLocks {
   readonly #pool: SessionPool;
   readonly #held = new Map<string, HeldSession>();
-  /** Released locks that stay taken for a while, each with its timer. */
+  /**
+   * Locks that were released but stay taken for a while, each with the timer that frees it.
+   */
   readonly #kept = new Map<HeldSession, NodeJS.Timeout>();
-  /** Functions that each end one wait on the server. */
+  /** Functions that each end one wait for a lock on the server. */
   readonly #waits = new Set<() => void>();
-  /** Background work that has to end before the client is closed. */
+  /** Work in the background, which has to end before the client is closed. */
   readonly #background = new Set<Promise<unknown>>();
   #closed = false;
 
@@ -64,8 +66,8 @@ export class SessionLocks {
   }
 
   /**
-   * Takes the lock on a separate connection, and waits on the server while another session
-   * holds it.
+   * Takes the lock on a separate connection. If another session holds the lock, it waits on
+   * the server.
    */
   async acquire({ id, lock, doing, until, signal, onLost }: SessionRequest): Promise<LockAcquireResult> {
     let session: LockSession | undefined;
@@ -74,7 +76,8 @@ export class SessionLocks {
       if (!session) return { acquired: false };
       const token = await this.#take(session, lock, until, signal);
       if (signal?.aborted) {
-        await this.#pool.drop(session); // the caller has given up
+        // The caller has given up, and the connection may hold the lock.
+        await this.#pool.drop(session);
         return { acquired: false };
       }
       if (token === undefined) {
@@ -101,7 +104,9 @@ export class SessionLocks {
   }
 
   /**
-   * @param keepFor how many milliseconds the key stays taken; 0 frees it now
+   * Releases a held lock.
+   *
+   * @param keepFor for how many milliseconds the key stays taken; 0 frees it now
    * @returns `false` if the lock is no longer held
    */
   async release(id: string, keepFor: number): Promise<boolean> {
@@ -112,14 +117,14 @@ export class SessionLocks {
     if (keepFor === 0) return this.#free(held);
     const free = (): void => {
       this.#kept.delete(held);
-      // If that fails, the connection has ended, and the lock with it.
+      // If freeing the lock fails, its connection has ended, and so the lock is free.
       this.#track(this.#free(held)).catch(() => undefined);
     };
     this.#kept.set(held, setTimeout(free, Math.min(keepFor, LONGEST_TIMER)).unref());
     return true;
   }
 
-  /** Releases every lock, including locks that a release keeps taken. */
+  /** Releases every lock, even locks that a release still keeps taken. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const giveUp of this.#waits) giveUp();
@@ -138,8 +143,8 @@ export class SessionLocks {
   }
 
   /**
-   * Waits in slices, so that the store notices a dead connection, and no long statement keeps
-   * an old snapshot of the database.
+   * Waits for the lock in several statements. So the store notices a dead connection, and no
+   * long statement keeps an old snapshot of the database.
    */
   async #take(
     session: LockSession,
@@ -171,13 +176,13 @@ export class SessionLocks {
   }
 
   /**
-   * Ends a wait through another connection, since a session that waits on the server reads
-   * nothing from its own client.
+   * Ends a wait through another connection, since the server reads nothing from a session that
+   * waits for a lock.
    */
   async #endWait(session: LockSession, lock: ServerLock, settled: () => boolean): Promise<void> {
     const until = performance.now() + ENDING;
     while (!settled() && !session.ended && performance.now() < until) {
-      // otherwise quit() below ends the session
+      // if the server does not end the session, quit() does so below
       await this.database.end(session, lock).catch(() => undefined);
       await sleep(ENDING_PAUSE);
     }
@@ -197,24 +202,25 @@ export class SessionLocks {
   }
 
   /**
-   * Closes a failed connection, and makes the server end its session. If the network is dead,
-   * the session would otherwise keep the lock.
+   * Closes a connection that has failed, and makes the server end its session. If the network
+   * is dead, the server would otherwise keep the session and its lock.
    */
   #discard(session: LockSession, lock: ServerLock): void {
     const discarding = async (): Promise<void> => {
       await this.#pool.drop(session);
       await this.database.end(session, lock);
     };
-    this.#track(discarding()).catch(() => undefined); // the caller already has the first error
+    // The caller already has the error of the connection.
+    this.#track(discarding()).catch(() => undefined);
   }
 
-  /** The holder of the key, if the server shows it. */
+  /** Returns the holder of the key, or `undefined` if the server does not show it. */
   async #holderOf(lock: ServerLock, session: LockSession): Promise<LockRecord | undefined> {
     try {
       const [holder] = await this.database.look({ lock }, session);
       return holder;
     } catch {
-      return undefined; // the refusal is valid without the holder
+      return undefined; // the caller's refusal is valid even without the holder
     }
   }
 

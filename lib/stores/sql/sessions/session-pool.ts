@@ -4,16 +4,16 @@ import { LONGEST_TIMER } from '../../../options/duration.js';
 import type { SessionSettings } from './session-store.options.js';
 
 /**
- * How many milliseconds every acquisition waits for a connection, even if it does not wait for
- * the lock.
+ * For how many milliseconds every acquisition may wait for a connection, even if it does not
+ * wait for the lock.
  */
 const PATIENCE = 5_000;
-/** Milliseconds after which an unused connection is closed. */
+/** After how many milliseconds an unused connection is closed. */
 const IDLE = 30_000;
 
 /**
- * The connections of one store. The pool limits how many are in use, and keeps idle
- * connections for a while.
+ * The connections of one store. The pool limits how many connections are open, and keeps
+ * unused connections for a while.
  */
 export class SessionPool {
   readonly #idle = new Map<LockSession, NodeJS.Timeout>();
@@ -27,12 +27,12 @@ export class SessionPool {
   ) {}
 
   /**
-   * Lends a connection.
+   * Lends a connection, after a wait if all connections are in use.
    *
-   * @param until when the wait for a connection ends, on the monotonic clock; it lasts at
+   * @param until when the wait for a connection ends, on the monotonic clock; the wait is at
    * least 5 s
-   * @returns `undefined` when the signal was aborted meanwhile
-   * @throws LockStoreError when all connections are in use
+   * @returns `undefined` if the signal was aborted during the wait
+   * @throws LockStoreError if all connections are still in use after the wait
    */
   async take(doing: string, until: number, signal?: AbortSignal): Promise<LockSession | undefined> {
     if (!(await this.#place(doing, until, signal))) return undefined;
@@ -51,8 +51,8 @@ export class SessionPool {
   }
 
   /**
-   * Takes back a connection that holds no lock. If the connection has ended, another one may
-   * be opened instead.
+   * Takes back a connection that holds no lock. If it has ended, the pool may open a new
+   * connection in its place.
    */
   giveBack(session: LockSession): void {
     if (this.#closed) void session.quit();
@@ -66,7 +66,7 @@ export class SessionPool {
     await session.quit();
   }
 
-  /** Closes the idle connections now, and each other connection when it is given back. */
+  /** Closes the unused connections now, and every other connection when it is given back. */
   async close(): Promise<void> {
     this.#closed = true;
     for (const proceed of this.#waiting) proceed();
@@ -94,7 +94,7 @@ export class SessionPool {
   }
 
   /**
-   * Waits until another connection may be used. Resolves to `false` if the signal is aborted.
+   * Waits until the caller may use a connection. Resolves to `false` if the signal is aborted.
    */
   async #place(doing: string, until: number, signal?: AbortSignal): Promise<boolean> {
     if (signal?.aborted) return false;
@@ -127,7 +127,7 @@ export class SessionPool {
     return outcome === 'granted';
   }
 
-  /** Lets the next waiting acquisition use a connection, if there is one. */
+  /** Allows another acquisition to use a connection; if one is waiting, it proceeds. */
   #leave(): void {
     const [next] = this.#waiting;
     if (next) next();

@@ -11,13 +11,14 @@ export interface SessionStoreOptions {
    */
   maxConnections?: number | undefined;
   /**
-   * What happens if all connections are in use. `'wait'` waits for a connection as long as the
-   * acquisition waits, but at least 5 s; `'throw'` throws at once. Default `'wait'`.
+   * What an acquisition does if all connections are in use. With `'wait'` it waits for a
+   * connection as long as for the lock, but at least 5 s; with `'throw'` it throws at once.
+   * Default `'wait'`.
    */
   whenFull?: 'wait' | 'throw' | undefined;
   /**
-   * How often the store checks that each lock's connection still holds it. The store finds a
-   * dead connection within this time plus up to 10 s. At least 100 ms, default 10 s.
+   * The time between two checks that the connection of a lock still holds the lock. The store
+   * finds a dead connection within this time plus up to 10 s. At least 100 ms, default 10 s.
    */
   keepAlive?: Duration | undefined;
   /**
@@ -27,13 +28,13 @@ export interface SessionStoreOptions {
   allowPooler?: boolean | undefined;
 }
 
-/** Validated options, with the defaults filled in. */
+/** The validated options, with defaults for the options that were not given. */
 export interface SessionSettings {
   maxConnections: number;
   whenFull: 'wait' | 'throw';
-  /** In milliseconds. */
+  /** Milliseconds between two checks that the connection of a lock still holds the lock. */
   keepAlive: number;
-  /** Milliseconds in which a connection has to answer. */
+  /** How many milliseconds a connection may take for an answer. */
   answerLimit: number;
   allowPooler: boolean;
 }
@@ -46,11 +47,14 @@ const DEFAULTS: Required<SessionStoreOptions> = {
   allowPooler: false,
 };
 /**
- * The shortest limit for an answer in milliseconds, since a slow server may still be alive.
+ * A connection may take at least this number of milliseconds for an answer, since a slow
+ * server may still be alive.
  */
 const SHORTEST_LIMIT = 1_000;
 
 /**
+ * Validates the options and fills in the defaults.
+ *
  * @param store the name of the store's class, for messages
  * @throws LockError that names the wrong option and its rule
  */

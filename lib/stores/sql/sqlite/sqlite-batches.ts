@@ -5,25 +5,28 @@ import type { BatchResult, BatchStatements, Run, SqlAcquireRequest } from '../lo
 import type { SqliteStatements } from './sqlite-statements.js';
 
 /**
- * A row and the clock. The beginning and end of the grace period are null, unless the table
- * was created again.
+ * The row of a key, with the clock. The beginning and the end of the grace period are null,
+ * unless the table was created again.
  */
 export type Look = (LockRow | NoRow) & { grace_started_ms: unknown; grace_expires_ms: unknown };
 
 /**
  * Serves many requests with one statement, and so with one write to the disk. If the statement
- * fails, no request was carried out.
+ * fails, it has served none of them.
  */
 export class SqliteBatches implements BatchStatements {
   /**
-   * A statement blocks the event loop, so requests of the same turn of the event loop share
-   * one.
+   * Requests of the same turn of the event loop share a statement, since a statement of
+   * better-sqlite3 blocks the event loop.
    */
   readonly limits = { alone: 1, smallest: 2, gathers: true };
 
   constructor(private readonly statements: SqliteStatements) {}
 
-  /** Reads first, since a read never waits, and most refusals need no write. */
+  /**
+   * Reads the rows before it writes, since a read never waits, and most refusals need no
+   * write.
+   */
   async acquire(run: Run, requests: readonly SqlAcquireRequest[]): Promise<BatchResult[]> {
     const results = new Map<string, BatchResult>();
     const byKey = new Map(requests.map((request) => [request.key, request]));
@@ -58,7 +61,7 @@ export class SqliteBatches implements BatchStatements {
 }
 
 /**
- * The refusal of a request, according to the row that a look has found; `undefined` for a free
+ * Returns the refusal of a request, according to the row that was read; `undefined` for a free
  * key.
  */
 export function refusalByLook(look: Look, request: SqlAcquireRequest): RowRefusal | undefined {

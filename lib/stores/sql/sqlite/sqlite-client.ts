@@ -10,9 +10,9 @@ import { untilFree, type SqliteSource } from './sqlite-connection.js';
 const PATIENCE = 5_000;
 
 /**
- * Finds the file of a client that only runs statements.
+ * Finds the SQLite file of a client that only runs statements.
  *
- * @throws LockStoreError for a client that cannot open another connection to the file
+ * @throws LockStoreError if the client cannot open another connection to the file
  */
 export async function sourceOf(executor: StatementExecutor): Promise<SqliteSource> {
   const { client } = executor;
@@ -33,14 +33,15 @@ async function fileOf(executor: StatementExecutor): Promise<unknown> {
 }
 
 /**
- * Transactions of a client that begins and ends them itself, on its only connection. So every
- * other statement that the application sends meanwhile is part of them. As in
- * sqlite-transactions.ts, they take the file's write lock when they begin.
+ * Transactions that the client begins and ends itself, on its only connection. So every
+ * statement that the application sends before the end becomes part of the transaction. As in
+ * sqlite-transactions.ts, a transaction takes the file's write lock when it begins.
  */
 export class SqliteClientTransactions implements SqlTransactions {
   /**
    * @param table the quoted name of the table
-   * @param own the store's connection, whose waiting statements go before a new transaction
+   * @param own the store's connection. If its statements wait for the file, they run before a
+   * new transaction
    */
   constructor(
     private readonly executor: StatementExecutor,
@@ -70,7 +71,10 @@ export class SqliteClientTransactions implements SqlTransactions {
     return inTime(work(runBy(this.executor, this.executor.queryIn(transaction, doing))));
   }
 
-  /** Takes the write lock by a statement that changes no row, like a BEGIN IMMEDIATE. */
+  /**
+   * Takes the write lock of the file, like a BEGIN IMMEDIATE, by a statement that changes no
+   * row.
+   */
   private async lockFile(transaction: unknown): Promise<void> {
     try {
       await this.within(transaction, 'begin a transaction', (run) =>
@@ -82,7 +86,7 @@ export class SqliteClientTransactions implements SqlTransactions {
   }
 }
 
-/** SQLite's error for a BEGIN inside a transaction. */
+/** Matches SQLite's error for a BEGIN inside a transaction. */
 const IN_TRANSACTION = /within a transaction/i;
 
 function messageOf(error: unknown): string {

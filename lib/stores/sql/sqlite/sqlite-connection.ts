@@ -9,13 +9,13 @@ import { isContention } from '../store-failure.js';
 export interface Sqlite {
   readonly inTransaction?: boolean;
   prepare(sql: string): SqliteStatement;
-  /** Runs a text of several statements. */
+  /** Runs several statements that are in one text. */
   exec(sql: string): void;
   pragma(pragma: string, options?: { simple: boolean }): unknown;
   close(): void;
 }
 
-/** A client, its file, and how to open another connection to the file. */
+/** A client with its file, and a function that opens another connection to the file. */
 export interface SqliteSource {
   client: string;
   sqlite?: SqliteFile | undefined;
@@ -33,11 +33,11 @@ const LONGEST_PATIENCE = 5_000;
 const OPEN_LIMIT = 10_000;
 
 /**
- * The store's own connection to the application's file. The application has a single
- * connection, on which a rollback would undo locks.
+ * The store's own connection to the application's file. On the application's single
+ * connection, a rollback of the application would undo locks.
  *
- * better-sqlite3 would block the event loop while it waits for another writer. So the store
- * itself waits, between turns of the event loop.
+ * While it waits for another writer, better-sqlite3 would block the event loop. So the store
+ * itself repeats a statement until the file is free, and lets the event loop turn in between.
  */
 export class SqliteOwnConnection implements SqlConnections {
   private readonly statements = new Map<string, SqliteStatement>();
@@ -48,7 +48,7 @@ export class SqliteOwnConnection implements SqlConnections {
     private readonly source: SqliteSource,
   ) {}
 
-  /** @param options `weak`: locks need not survive a crash of the machine */
+  /** @param options `weak`: locks do not have to survive a crash of the machine */
   static async open(source: SqliteSource, { weak }: { weak: boolean }): Promise<SqliteOwnConnection> {
     const file = source.sqlite?.file;
     if (typeof file !== 'string' || file === '' || file === ':memory:') {
@@ -64,13 +64,13 @@ export class SqliteOwnConnection implements SqlConnections {
         throw new LockStoreError(
           'The new connection is already in a transaction, so no other process would see a lock. Look at the functions that prepare new connections, such as prepareDatabase of a DataSource: one leaves a transaction open.',
         );
-      // Even the first read can find the file busy, for example during the recovery after a
-      // crash.
+      // Even the first read may find the file busy, for example while SQLite recovers it after
+      // a crash.
       const deadline = performance.now() + OPEN_LIMIT;
       await own.untilFree(deadline, () => own.assertVersion());
       connection.pragma('busy_timeout = 0');
       await own.useWriteAheadLog(file, deadline);
-      // With a write-ahead log, a crash at NORMAL loses only the last commits. OFF could
+      // With a write-ahead log and NORMAL, a crash loses only the last commits. OFF could
       // damage the application's file.
       const synchronous = weak ? 'NORMAL' : 'FULL';
       await own.untilFree(deadline, () => connection.pragma(`synchronous = ${synchronous}`));
@@ -94,7 +94,7 @@ export class SqliteOwnConnection implements SqlConnections {
     this.connection.close();
   }
 
-  /** Whether statements are waiting for the file to be free. */
+  /** Whether statements of the store wait until the file is free. */
   get hasWaiting(): boolean {
     return this.unfinished > 0;
   }
@@ -144,7 +144,7 @@ export class SqliteOwnConnection implements SqlConnections {
   }
 
   /**
-   * Runs a text from BEGIN to COMMIT in one step. Between two steps, other operations of this
+   * Runs a text from BEGIN to COMMIT in one call. Between two calls, other operations of this
    * process would join the transaction.
    */
   private transact(sql: string): Answer {
@@ -159,8 +159,8 @@ export class SqliteOwnConnection implements SqlConnections {
 }
 
 /**
- * Reads the value of a pragma. better-sqlite3 returns the value itself; replacements such as
- * libsql return a row.
+ * Reads the value of a pragma. better-sqlite3 returns the value itself, but replacements such
+ * as libsql return a row.
  */
 export function pragmaOf(connection: Sqlite, pragma: string): unknown {
   const found = connection.pragma(pragma, { simple: true });
@@ -171,17 +171,16 @@ export function pragmaOf(connection: Sqlite, pragma: string): unknown {
 export function answerOf(statement: SqliteStatement, values: readonly unknown[] = []): Answer {
   const none = { rows: [], columns: [], affected: 0, insertId: 0 };
   if (!statement.reader) return { ...none, affected: statement.run(...values).changes };
-  // All rows are read at once, since the next caller could not use a statement that is still
-  // open.
+  // All rows are read at once: while a statement is open, the next caller could not use it.
   const rows = statement.all(...values);
   return { ...none, rows, columns: statement.columns().map((column) => column.name) };
 }
 
 /**
- * Repeats an attempt while the file is busy, between turns of the event loop. After the
- * deadline it rejects with the last error.
+ * Repeats an attempt while the file is busy, and lets the event loop turn in between. After
+ * the deadline it rejects with the last error.
  *
- * Callers of one process never find the file busy because of each other, since better-sqlite3
+ * Callers in one process never find the file busy because of each other, since better-sqlite3
  * runs each statement to its end.
  */
 export async function untilFree<T>(

@@ -7,7 +7,7 @@ import { SqliteOwnConnection, type Sqlite } from './sqlite-connection.js';
 import { SqliteLocks } from './sqlite-locks.js';
 import { SqliteTransactions } from './sqlite-transactions.js';
 
-/** Opens an SQLite file on the store's own connection. */
+/** Opens an SQLite file on a connection of the store. */
 export async function openSqlite(
   executor: DriverExecutor<Sqlite> | StatementExecutor,
   table: LockTable,
@@ -26,7 +26,7 @@ export async function openSqlite(
   };
 }
 
-/** The transactions of a client; `undefined` if they are synchronous. */
+/** Returns the transactions of a client; `undefined` if they are synchronous. */
 function sqliteTransactionsOf(
   executor: DriverExecutor<Sqlite> | StatementExecutor,
   table: string,

@@ -24,7 +24,7 @@ import { gracePeriod, sqliteStatements, type SqliteStatements } from './sqlite-s
 
 /**
  * Keeps locks in a table of SQLite. If another connection is writing, a statement fails with
- * BUSY, and the store's connection repeats it.
+ * BUSY, and the store's connection repeats the statement.
  */
 export class SqliteLocks implements LockStatements {
   readonly gracePeriod = gracePeriod;
@@ -104,8 +104,8 @@ export class SqliteLocks implements LockStatements {
   }
 
   /**
-   * Reads whether the attempt is refused, since a read never waits. The row does not refuse a
-   * repeated attempt, which may find its own lock; only the grace period does.
+   * Reads whether an attempt is refused, since a read never waits. Only the grace period
+   * refuses a repeated attempt, since the row of the key may show the attempt's own lock.
    */
   private async refusal(run: Run, request: SqlAcquireRequest): Promise<RowRefusal | undefined> {
     const [row] = (await this.send(run, 'acquire-look', request)).rows as unknown as Look[];

@@ -4,27 +4,27 @@ import { PURGE_SLICE } from '../lock-statements.js';
 import { tableName, type LockTable } from '../lock-table.ddl.js';
 
 /**
- * The clock in milliseconds. 'now' stands still within a statement. But SQLite never waits
- * inside a statement, so this is also the time of the write.
+ * The clock in milliseconds. 'now' stands still within a statement, but SQLite never waits
+ * inside a statement, so it is also the time of the write.
  */
 const MS = `(CAST(strftime('%s','now') AS INTEGER) * 1000 + CAST(substr(strftime('%f','now'), 4, 3) AS INTEGER))`;
-const US = `(${MS} * 1000)`; // SQLite's clock has no microseconds
+const US = `(${MS} * 1000)`; // rounded, since SQLite's clock has no microseconds
 const UNTIL = `MIN(${MS} + @ttl, ${NEVER})`;
 
-/** The tick of a run that begins now. It is NULL without conditions. */
+/** The tick of a run that begins now. It is NULL for an attempt without conditions. */
 const TICK = `COALESCE(@tick, ${MS} - ${MS} % @slot, CASE WHEN @gap > 0 THEN ${MS} END)`;
 const NOT_AHEAD = `COALESCE(@tick <= ${MS} + @ahead, TRUE)`;
 /**
- * Without conditions the values are NULL. Then each tick is new, and no lease is old enough to
- * steal.
+ * The key is free. A condition that the attempt does not have is NULL: then each tick counts
+ * as new, and no lease as old enough to steal.
  */
 const FREE = `NOT paused
             AND (COALESCE(tick_ms < COALESCE(${MS} - @gap + 1, excluded.tick_ms), TRUE)
                  OR owner IS NOT NULL AND tick_ms = @failOver OR tick_ms = @ignored)
             AND (expires_ms <= ${MS} OR owner IS NOT NULL AND renewed_ms <= ${MS} - @stealAfter)`;
 
-// A row stays until the clock has passed its token, since otherwise the next token could be
-// smaller.
+// A purge may delete a row only after the clock has passed its token. Otherwise, the next
+// token of the key could be smaller.
 const UNUSED = `NOT paused AND token < ${US}
          AND MAX(expires_ms, COALESCE(renewed_ms, 0), COALESCE(last_ended_ms, 0), COALESCE(tick_ms, 0)) <= ${MS} - @olderThan`;
 
@@ -33,14 +33,14 @@ const ROW = `key, owner IS NOT NULL AS owned, token, expires_ms, label, started_
 
 export type SqliteStatements = ReturnType<typeof sqliteStatements>;
 
-/** The statements of SQLite (3.35 or newer, for `RETURNING`). */
+/** Returns the statements of SQLite (3.35 or newer, for `RETURNING`). */
 export function sqliteStatements(table: string) {
   const reserved = `FROM ${table} WHERE key = '${RESERVED_KEY}'`;
-  // The smallest token that a key without a row may get, see createTrigger.
+  // The smallest token that a key without a row may get, see createTrigger().
   const firstToken = `MAX(${US}, COALESCE((SELECT token + 1 ${reserved}), 0))`;
   return {
-    // The token comes from the clock, so that it grows even after a row was deleted. If the
-    // lock is stolen, the run of its holder ends now.
+    // The token comes from the clock, so that tokens grow even after a row was deleted. If the
+    // lock is stolen, the last run of the key is the one of its former holder, which ends now.
     acquire: `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT @key, @owner, ${firstToken}, @label, ${MS}, ${MS}, ${UNTIL}, ${TICK}
@@ -76,8 +76,8 @@ export function sqliteStatements(table: string) {
        WHERE ${FREE} OR owner IS excluded.owner
       RETURNING token`,
 
-    // Each request is [key, owner, ttl, label], with a different key. All requests are one
-    // write to the disk, and if the statement fails, none of them is granted.
+    // Each request is [key, owner, ttl, label]; all keys are different. The statement writes
+    // to the disk once for all requests. If it fails, none of them is granted.
     'acquire-many': `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
       SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ${firstToken}, json_extract(value, '$[3]'),
@@ -103,7 +103,7 @@ export function sqliteStatements(table: string) {
         FROM (SELECT 1) LEFT JOIN ${table} ON key = @key`,
 
     // Each request is [key, owner]; only a re-sent request has an owner. The query finds keys
-    // that may be refused, and keys that already have this owner. It leaves out free keys.
+    // that may be refused, and keys whose lock the owner already has. It leaves out free keys.
     'acquire-many-look': `
       SELECT wanted, COALESCE(owner = wanted_by, FALSE) AS own, ${ROW},
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
@@ -115,7 +115,7 @@ export function sqliteStatements(table: string) {
       UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = ${UNTIL}
        WHERE key = @key AND owner = @owner AND expires_ms > ${MS}`,
 
-    // Each lease is [key, owner, ttl].
+    // Renews many leases. Each lease is [key, owner, ttl].
     'renew-many': `
       UPDATE ${table} SET renewed_ms = ${MS}, expires_ms = MIN(${MS} + lease.ttl, ${NEVER})
         FROM (SELECT json_extract(value, '$[0]') AS k, json_extract(value, '$[1]') AS o,
@@ -131,7 +131,7 @@ export function sqliteStatements(table: string) {
              last_label = label, last_started_ms = started_ms, last_ended_ms = ${MS}, last_outcome = @outcome
        WHERE key = @key AND owner = @owner AND expires_ms > ${MS}`,
 
-    // Each release is [key, owner, outcome].
+    // Releases many keys. Each release is [key, owner, outcome].
     'release-many': `
       UPDATE ${table}
          SET owner = NULL, expires_ms = 0,
@@ -160,8 +160,7 @@ export function sqliteStatements(table: string) {
              last_outcome    = CASE WHEN owner IS NULL THEN last_outcome    ELSE 'failed' END
        WHERE key = @key AND expires_ms > ${MS}`,
 
-    // In a table that was created again, the key stays taken until the end of the grace
-    // period.
+    // If the table was created again, the key stays taken until the end of the grace period.
     pause: `
       INSERT INTO ${table} (key, token, expires_ms, paused)
       VALUES (@key, ${firstToken}, COALESCE((SELECT expires_ms ${reserved}), 0), TRUE)
@@ -169,7 +168,7 @@ export function sqliteStatements(table: string) {
 
     resume: `UPDATE ${table} SET paused = FALSE WHERE key = @key AND paused`,
 
-    // The guard is an update, since a read locks nothing.
+    // The guard is an update, since in SQLite a read locks nothing.
     guard: `
       UPDATE ${table} SET token = token
        WHERE key = @key AND owner = @owner AND token = @token AND expires_ms > ${MS}`,
@@ -186,7 +185,7 @@ export function sqliteStatements(table: string) {
        WHERE key > @after AND key >= @prefix AND substr(key, 1, length(@prefix)) = @prefix AND expires_ms > ${MS}
        ORDER BY key LIMIT @limit`,
 
-    // A purge first reads the unused keys, since a query does not prevent other connections
+    // A purge first reads which keys are unused, since a read does not keep other connections
     // from writing.
     'purge-look': `
       SELECT key, substr(key, 1, length(@prefix)) = @prefix AND ${UNUSED} AS unused
@@ -197,8 +196,8 @@ export function sqliteStatements(table: string) {
 }
 
 /**
- * The trigger that keeps tokens growing after rows were deleted. SQLite's clock counts
- * milliseconds. If a key is granted several times within a millisecond, its token is ahead of
+ * Returns the trigger that keeps tokens growing after rows were deleted. SQLite's clock counts
+ * milliseconds: if a key is granted several times within a millisecond, its token is ahead of
  * the clock. When any program deletes such a row, the trigger copies its token to the row of
  * the reserved key. If that row is deleted, the trigger creates it again.
  */
@@ -212,8 +211,8 @@ export function createTrigger(table: LockTable): string {
 }
 
 /**
- * Starts or extends the grace period, so that it ends `longest` milliseconds after the
- * creation of the table or later.
+ * Starts the grace period or extends it. It ends at the earliest `longest` milliseconds after
+ * the creation of the table.
  */
 export function gracePeriod(table: string, longest: number): string {
   return `

@@ -11,15 +11,16 @@ const PATIENCE = 5_000;
 
 /**
  * Transactions on the application's connection. The client has no second connection, so every
- * statement that the application sends meanwhile is part of them.
+ * statement that the application sends before the end becomes part of the transaction.
  *
- * They take the file's write lock when they begin. A transaction that reads first cannot write
- * later if another connection has written meanwhile, for example to renew another lock.
+ * A transaction takes the file's write lock when it begins. If it read first, and another
+ * connection then wrote, for example to renew a lock, it could not write later.
  */
 export class SqliteTransactions implements SqlTransactions {
   /**
    * @param table the quoted name of the table
-   * @param own the store's connection, whose waiting statements go before a new transaction
+   * @param own the store's connection. If its statements wait for the file, they run before a
+   * new transaction
    */
   constructor(
     private readonly executor: DriverExecutor<Sqlite>,
@@ -42,8 +43,8 @@ export class SqliteTransactions implements SqlTransactions {
   }
 
   /**
-   * Borrows the application's connection. If the client has a pool of one connection, it waits
-   * until the connection is free.
+   * Borrows the application's connection. If the client has a pool with one connection, this
+   * waits until the connection is free.
    */
   private async borrow(): Promise<BorrowedForTransaction<Sqlite>> {
     try {
@@ -57,14 +58,15 @@ export class SqliteTransactions implements SqlTransactions {
     const isOpen = this.executor.watchTransaction(borrowed.own.transaction);
     const takeTurns = () => {
       if (isOpen() || borrowed.connection.inTransaction) throw entangled('begin');
-      // Otherwise, a rapid series of transactions would keep the renewals of other locks from
-      // the file.
+      // Statements of the store that wait for the file go first. Otherwise, a rapid series of
+      // transactions would keep the file from the renewals of other locks.
       if (this.own.hasWaiting) throw outwritten();
-      return borrowed.own.begin(); // from here on, isOpen() is true
+      return borrowed.own.begin(); // after this call, isOpen() returns true
     };
     await untilFree(performance.now() + PATIENCE, takeTurns, (error) => error instanceof LockStoreError);
     try {
-      // The statement changes no row, but takes the write lock, like a BEGIN IMMEDIATE.
+      // Like a BEGIN IMMEDIATE, this statement takes the write lock of the file. It changes no
+      // row.
       await onConnection(borrowed.connection, (run) =>
         run(`UPDATE ${this.table} SET token = token WHERE FALSE`),
       );
@@ -86,7 +88,8 @@ async function commitAfter<T>(
     if (borrowed.connection.inTransaction) throw entangled('commit');
     return value;
   } catch (error) {
-    await rollBack(borrowed).catch(() => undefined); // the caller gets the first error
+    // The caller gets the error that came first.
+    await rollBack(borrowed).catch(() => undefined);
     throw error;
   }
 }
@@ -97,7 +100,7 @@ async function commitAfter<T>(
  */
 function onConnection<T>(connection: Sqlite, work: (run: Run) => Promise<T>): Promise<T> {
   const deadline = performance.now() + PATIENCE;
-  // waiting does not help a stale read
+  // After a stale read, waiting does not help: the transaction must be begun again.
   const isBusy = (error: unknown) => isContention(error) && !isStaleRead(error);
   return work((sql, values) =>
     untilFree(deadline, () => unwaiting(connection, () => answerOf(connection.prepare(sql), values)), isBusy),
@@ -105,9 +108,9 @@ function onConnection<T>(connection: Sqlite, work: (run: Run) => Promise<T>): Pr
 }
 
 /**
- * Rolls back until no transaction is open. A single rollback may end only a nested transaction
- * of the application. The application's next commit would then commit the outer transaction
- * too.
+ * Rolls back until no transaction is open, since a single rollback may end only a nested
+ * transaction of the application. Then the application's next commit would commit the outer
+ * transaction.
  */
 async function rollBack(borrowed: BorrowedForTransaction<Sqlite>): Promise<void> {
   while (borrowed.connection.inTransaction) await borrowed.own.rollback();
@@ -128,8 +131,8 @@ function outwritten(cause?: unknown): LockStoreError {
 }
 
 /**
- * Runs a statement without `busy_timeout`, during which better-sqlite3 would block the event
- * loop.
+ * Runs a statement with `busy_timeout` off, since better-sqlite3 would block the event loop
+ * during this timeout.
  */
 function unwaiting<T>(connection: Sqlite, statement: () => T): T {
   const timeout = pragmaOf(connection, 'busy_timeout');

@@ -1,7 +1,13 @@
-/** The name of a value in a statement, or a quoted identifier. */
+/**
+ * Matches the name of a value such as `@owner`, or a quoted identifier, in which an @ begins
+ * no name.
+ */
 const NAME = /"(?:[^"]|"")*"|@(\w+)/g;
 
-/** Replaces named values by positional ones, for clients that do not support names. */
+/**
+ * Replaces named values in a statement by positional ones, for clients that do not support
+ * names.
+ */
 export function positional(
   sql: string,
   values: readonly unknown[],
