@@ -110,7 +110,7 @@ function fileOf(database: BetterSqlite3Database): string {
     );
   if (!open)
     throw new LockError(
-      'fromBetterSqlite3() needs an open database, but the application has closed it. Close it when the application closes, or pass the path of the file.',
+      'fromBetterSqlite3() needs an open database, but the application has closed it. Close the database only when the application closes, or pass the path of the file.',
     );
   // SQLite reports the absolute path, even if the working directory of the process has changed
   // since the database was opened.
@@ -125,6 +125,6 @@ function fileOf(database: BetterSqlite3Database): string {
 
 function inMemory(): LockError {
   return new LockError(
-    'SQLite locks need a database file, but this database is in memory or temporary, so no other connection can see it. Give it a file, or use memoryStore().',
+    'SQLite locks need a database file, but this database is in memory or temporary, so no other connection can see it. Give the database a file, or use memoryStore().',
   );
 }

@@ -108,7 +108,7 @@ export function assertOpenPool({ driverName, config, pool }: KnexClient): void {
   if (pool) return;
   throw new LockError(
     config.connection || config.connectionPool
-      ? 'fromKnex() needs an open Knex instance, but the application has destroyed it. Destroy it when the application closes, after the locks are released.'
+      ? 'fromKnex() needs an open Knex instance, but the application has destroyed it. Destroy the instance only when the application closes, after the locks are released.'
       : `fromKnex() needs a Knex instance with a connection. Give it one: knex({ client: '${String(driverName)}', connection }).`,
   );
 }

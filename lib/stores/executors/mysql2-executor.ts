@@ -74,7 +74,7 @@ function assertPool(core: unknown, given: unknown): asserts core is Pool {
     );
   if (_closed)
     throw new LockError(
-      'fromMysql2() needs an open pool of mysql2, but the application has ended it. End it when the application closes, after the locks are released.',
+      'fromMysql2() needs an open pool of mysql2, but the application has ended it. End the pool only when the application closes, after the locks are released.',
     );
 }
 

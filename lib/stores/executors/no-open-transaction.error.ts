@@ -14,7 +14,7 @@ export class NoOpenTransactionError extends LockError {
    */
   constructor(doing: string, needed: string, found: string, cause?: unknown) {
     super(
-      `Could not ${doing}: it needs ${needed}, but ${found}. With a transaction of its own, use lock.transaction().`,
+      `Could not ${doing}: it needs ${needed}, but ${found}. For a transaction that the store begins, use lock.transaction().`,
       { cause },
     );
   }
@@ -23,7 +23,7 @@ export class NoOpenTransactionError extends LockError {
 /** The error for a transaction that PostgreSQL will not commit. */
 export function failedTransaction(doing: string): LockError {
   return new LockError(
-    `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Roll it back, and begin again.`,
+    `Could not ${doing}: a statement of the transaction has failed, so PostgreSQL will not commit it. Roll it back, and begin a new transaction.`,
   );
 }
 

@@ -76,7 +76,7 @@ function assertPool(pool: unknown): asserts pool is Pool {
     );
   if (ending)
     throw new LockError(
-      'fromPg() needs an open pool of pg, but the application has ended it. End it when the application closes, after the locks are released.',
+      'fromPg() needs an open pool of pg, but the application has ended it. End the pool only when the application closes, after the locks are released.',
     );
 }
 

@@ -206,7 +206,7 @@ export class TypeOrmExecutor<Manager> implements DriverExecutor<unknown, Manager
         ) ?? {};
       return mysql.createConnection({ ...own, ...settings });
     }
-    if (!master) throw new LockStoreError(`TypeORM has no driver of ${this.type} that locks could use.`);
+    if (!master) throw new LockStoreError(`TypeORM has no driver for ${this.type} that locks could use.`);
     const { options, Client } = master;
     // a spread does not copy the password
     return new Client({ ...options, password: options.password, ...settings });

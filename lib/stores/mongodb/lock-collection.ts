@@ -134,7 +134,7 @@ export class LockCollection {
   /** @param owners the owner ids that the work has used, which no error may show */
   failureOf(error: unknown, doing: string, owners?: readonly string[]): LockError {
     if (this.opening.closed && !(error instanceof LockError))
-      return new LockStoreError(`Could not ${doing}: the lock store was closed meanwhile.`, {
+      return new LockStoreError(`Could not ${doing}: the lock store was closed before the operation ended.`, {
         cause: safeError(error, owners),
         transient: true,
       });
@@ -241,7 +241,7 @@ function assertPlain({ type = 'collection', options = {} }: Document, target: st
   if (type !== 'collection') throw new LockError(`${target} is a ${String(type)}. ${OF_ITS_OWN}`);
   if (options.collation)
     throw new LockError(
-      `${target} has a collation, by which keys that differ in case or accents can be one lock. ${OF_ITS_OWN}`,
+      `${target} has a collation, so keys that differ only in case or accents could be one lock. ${OF_ITS_OWN}`,
     );
 }
 

@@ -151,7 +151,7 @@ export function isMissingCollection(error: unknown): boolean {
  */
 export const storeFailure = storeFailureOf([
   noAnswer(
-    'Check its load, elections and the size of the connection pool, and look for a transaction that stays open.',
+    'Check the load of the server, elections and the size of the connection pool, and look for a transaction that stays open.',
   ),
   {
     is: (error) => CLOSED.has(driverError(error).name),

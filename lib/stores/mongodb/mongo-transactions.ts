@@ -66,7 +66,7 @@ export class MongoTransactions {
     const { key, owner } = identityOf(lease.key, lease.owner);
     const doing = `guard "${lease.key}" in a transaction`;
     if (!Number.isSafeInteger(lease.fencingToken))
-      throw new LockError(`Could not ${doing}: its fencing token must be a whole number.`);
+      throw new LockError(`Could not ${doing}: the fencing token of the lock must be a whole number.`);
     this.assertTransaction(session, await this.opened(doing), doing);
 
     const filter = { ...ownLease(key, owner), token: { $eq: lease.fencingToken } };
