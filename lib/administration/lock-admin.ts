@@ -26,8 +26,8 @@ export interface LockAdminOptions {
    */
   released: (storeKey: string) => void;
   /**
-   * Adds to the result of an inspection when the key's scheduled methods ran, and what they
-   * missed.
+   * Completes the result of an inspection: it adds when the scheduled methods of the key ran
+   * last, and how many ticks they missed.
    */
   addTicks: (
     found: LockInspection,

@@ -40,7 +40,7 @@ export class StatusFile {
   changed(): void {
     this.#writing ??= this.#writeAll().finally(() => {
       this.#writing = undefined;
-      // The status has changed after the last write.
+      // If the status changed during the last write, it is written again.
       if (this.#status() !== this.#written) this.changed();
     });
   }

@@ -11,7 +11,9 @@ export function printJson(value: object): void {
   printLine(JSON.stringify(value));
 }
 
-/** Prints a warning to standard error, since standard output may be that of a command. */
+/**
+ * Prints a warning to standard error, since a command under `hold` may use standard output.
+ */
 export function warn(message: string, json = false): void {
   const text = withoutPasswords(message);
   process.stderr.write(json ? `${JSON.stringify({ warning: text })}\n` : `nestjs-locked: ${text}\n`);

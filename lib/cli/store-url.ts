@@ -19,7 +19,8 @@ const FORMS = 'postgres://, mysql://, mariadb://, mongodb://, mongodb+srv:// or 
 const DRIVER_PATIENCE = 'serverSelectionTimeoutMS';
 
 /**
- * Reads the URL of a database. Messages show only its scheme, since it may contain a password.
+ * Reads the URL of a database. Messages show only the scheme of the URL, since a URL may
+ * contain a password.
  *
  * @throws LockError that lists the forms of URLs that can be read
  */

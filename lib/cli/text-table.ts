@@ -34,7 +34,7 @@ export function printable(text: string): string {
   );
 }
 
-/** Cuts a line to the columns of the terminal. */
+/** Cuts a line to the width of the terminal. */
 export function fitted(line: string, columns: number): string {
   if (widthOf(line) <= columns) return line;
   let kept = '';

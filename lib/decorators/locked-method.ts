@@ -39,7 +39,7 @@ export class LockedMethod {
   }
 
   constructor(
-    /** `ClassName.methodName` of the class that declares it. */
+    /** `ClassName.methodName` of the class that declares the method. */
     readonly where: string,
     private readonly name: string,
     private readonly original: Function,
@@ -52,7 +52,7 @@ export class LockedMethod {
     Reflect.defineMetadata(LOCKED_METHOD, this, this.wrapper);
   }
 
-  /** The name of the `LockModule` it uses. */
+  /** The name of the `LockModule` that the method uses. */
   get module(): string {
     return this.options.module ?? DEFAULT_MODULE;
   }
@@ -269,7 +269,7 @@ function copyIdentity(original: Function, wrapper: Function): void {
   }
 }
 
-/** The methods of an object or a prototype, also the inherited ones. */
+/** The methods of an object or a prototype, including inherited methods. */
 export function* methodsOf(prototype: unknown): Iterable<[name: string | symbol, method: Function]> {
   const seen = new Set<string | symbol>(['constructor']);
   for (

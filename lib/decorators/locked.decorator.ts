@@ -22,8 +22,8 @@ type TakesParametersOf<Args extends readonly unknown[], Method extends (...args:
   : { error: 'The functions in the options of @Locked() do not take the parameters of this method.' };
 
 /**
- * Fits classes, and methods that return a promise and whose parameters the functions in the
- * options can take.
+ * The decorator that `Locked()` returns. It fits classes, and methods that return a promise.
+ * The functions in the options have to accept the parameters of the method.
  *
  * `Args` are the parameters of the key function, `BusyArgs` those of `onBusy` after the error.
  * Each function may take fewer parameters than the method.
@@ -49,14 +49,15 @@ const INJECTED = Symbol('nestjs-locked: modules whose service is injected');
 
 /**
  * Runs a method under a lock, so that one instance of the application runs it at a time. On a
- * class, it locks each method that the scheduler calls, or else the command: the method `run`.
+ * class, it locks each method that the scheduler calls. A class without such methods counts as
+ * a command, and its method `run` is locked.
  *
  * A call by the scheduler runs once per tick, or interval, over all instances. A call by hand
  * runs whenever the lock is free.
  *
  * The decorator takes the lock and renews it while the method runs. It releases the lock when
  * the promise that the method returned has settled, or its stream has ended. The key is
- * `ClassName.methodName` unless one is given.
+ * `ClassName.methodName` unless the options or the first argument name a key.
  *
  * It works with every decorator of Nest, in any order. Put it above `@Transactional()`, so
  * that the lock is released after the commit.

@@ -115,7 +115,7 @@ function assertSoleClass(classes: Map<string, object>, key: string, prototype: o
   classes.set(key, prototype);
 }
 
-/** The methods under `@Locked()` of an object or a prototype, also the inherited ones. */
+/** The methods under `@Locked()` of an object or a prototype, including inherited methods. */
 export function* lockedMethodsOf(prototype: unknown): Iterable<LockedMethod> {
   for (const [, method] of methodsOf(prototype)) {
     const first = LockedMethod.of(method);

@@ -45,7 +45,7 @@ export type LockOutcome = 'done' | 'failed';
  * @publicApi
  */
 export interface LockRun {
-  /** The name of the process that ran it, for people; `null` if it has no name. */
+  /** The name of the process that did the work, for people; `null` if it has no name. */
   label: string | null;
   /** When the lock of the run was granted, by the store's clock. */
   startedAt: Date;

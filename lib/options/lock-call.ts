@@ -7,7 +7,7 @@ import { assertKnownOptions } from './known-options.js';
 
 /** One call that wants a lock, with its settings. */
 export interface LockCall {
-  /** The key as the user knows it. */
+  /** The key as the user knows it, without the module's prefix. */
   key: string;
   settings: LockSettings;
   signal?: AbortSignal | undefined;

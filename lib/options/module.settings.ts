@@ -33,7 +33,7 @@ export interface WaitLimits {
 
 /** The options of a module, after they were read and checked, with the defaults. */
 export interface ModuleSettings {
-  /** The settings of its locks, which decorators and calls may change. */
+  /** The settings of the module's locks, which decorators and calls may change. */
   readonly defaults: LockSettings;
   readonly enabled: boolean;
   /** The prefix of all keys with its colon, or an empty text. */

@@ -14,7 +14,10 @@ export function addDdl(program: Command): void {
     .command('ddl')
     .description('print the statement that creates the table, without a connection to the database')
     .addOption(
-      new Option('--dialect <name>', 'for which database (default: that of the URL)').choices(DIALECTS),
+      new Option(
+        '--dialect <name>',
+        'the database to print the statement for (default: that of the URL)',
+      ).choices(DIALECTS),
     )
     .action((_, command: Command) => {
       const options = command.optsWithGlobals<DdlOptions>();

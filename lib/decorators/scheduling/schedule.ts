@@ -23,9 +23,11 @@ const SCHEDULE = Symbol('nestjs-locked: schedule');
 export interface ScheduledMethod {
   /** The function that the scheduler calls. */
   method: Function;
-  /** The key of its lock; `undefined` if it is made from the arguments of each call. */
+  /**
+   * The key of the method's lock; `undefined` if each call makes its key from its arguments.
+   */
   key: string | undefined;
-  /** The key under which its ticks are recorded. */
+  /** The key under which the ticks of the method are recorded. */
   ticksOf(key: string): string;
 }
 
@@ -48,7 +50,7 @@ export class Schedule {
   /**
    * Follows the schedulers among the providers of the application.
    *
-   * @returns how many there are
+   * @returns how many schedulers there are
    */
   follow(providers: Iterable<unknown>): number {
     for (const provider of new Set(providers)) {
