@@ -72,7 +72,7 @@ for (const target of targetsAmong('postgres', 'sqlite'))
       return app;
     }
 
-    it('B81 of two instances, one runs a tick of the cron job', async () => {
+    it('B81 exactly one of two instances runs each tick of the cron job', async () => {
       const { ReportsJob } = await pasted.import(recipe('src/reports.job.ts'));
       const apps = [await start({ providers: [ReportsJob] }), await start({ providers: [ReportsJob] })];
       const events = apps.map((app) => app.get(LockService).events);
@@ -148,7 +148,7 @@ for (const target of targetsAmong('postgres'))
       await database.dispose();
     });
 
-    it('B81 of three processes with the first example, one runs each tick', async () => {
+    it('B81 exactly one of three processes with the first example runs each tick', async () => {
       const until = (lines: { name: string; line: string }[]) => runsByTick(lines).size > 2;
       const lines = await runThreeInstances({ url: urlOf(database), locked: true, until });
       expect([...runsByTick(lines).values()].map((runs) => runs.length)).toEqual([1, 1, 1]);

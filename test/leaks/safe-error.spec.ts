@@ -155,7 +155,7 @@ describe('D errors of drivers are rebuilt from fields that are known to be safe'
     });
   });
 
-  it('D values that MySQL repeats in its messages are hidden, and names are kept', () => {
+  it('D values in the messages of MySQL are hidden, and the names of columns and keys are kept', () => {
     expect(safeText("Incorrect string value: '\\xF0\\x9F' for column `app`.`locks`.`owner` at row 1")).toBe(
       "Incorrect string value: '…' for column `app`.`locks`.`owner` at row 1",
     );

@@ -213,7 +213,7 @@ if (mongodbIsSelected())
       await service[INTERNALS].close();
     });
 
-    it('B86 an error shows nothing of a command whose text MongoDB repeats', async () => {
+    it('B86 an error hides the text of a command that MongoDB repeats in its message', async () => {
       const collection = await fixture.collection();
       const command = {
         findAndModify: 'locks',

@@ -24,7 +24,7 @@ export class Deployment {
     return application;
   }
 
-  /** Starts an instance with these options of its locks, and these providers. */
+  /** Starts an instance with these options of its `LockModule`, and with these providers. */
   async instance(
     options: LockModuleOptions & LockModuleExtras,
     ...providers: Type[]

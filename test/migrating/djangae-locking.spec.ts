@@ -439,7 +439,7 @@ for (const target of targetsAmong('postgres'))
     itHolds(GUIDE, rows);
     itShows(GUIDE, EXAMPLE);
 
-    it('B63 the example skips an import that runs in another instance, and waits to fill the cache', async () => {
+    it('B63 the example skips an import while another instance runs it, and waits before it fills the cache', async () => {
       process.env.DATABASE_URL = urlOf(fixture.target);
       const [one, other] = [await deployment.start(AppModule), await deployment.start(AppModule)];
       const gate = new Gate();

@@ -510,7 +510,7 @@ for (const { name, open } of targetsAmong('postgres'))
     itHolds(GUIDE, rows);
     itShows(GUIDE, EXAMPLE);
 
-    it("B66 the example's command waits while another instance runs it", async () => {
+    it("B66 the example's command waits while another instance runs the same command", async () => {
       process.env.DATABASE_URL = urlOf(target);
       process.env.LOCK_STATUS_FILE = join(folder, 'example');
       const command = (await deployment.start(AppModule)).get(SendInvoices);

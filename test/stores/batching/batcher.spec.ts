@@ -28,7 +28,7 @@ describe('the requests that a statement carries', () => {
     ]);
   });
 
-  it('B93 requests that arrive while a statement is under way share the next one, sorted by key', async () => {
+  it('B93 requests that arrive while a statement is under way share the next statement, sorted by key', async () => {
     const senders = new ControlledSenders();
     senders.send('m', 'z', 'b', 'é', 'B', 'a');
     expect(senders.names).toEqual([['m']]);
@@ -40,7 +40,7 @@ describe('the requests that a statement carries', () => {
     );
   });
 
-  it('B93 a statement carries one request for each key, and later ones follow in their order', async () => {
+  it('B93 a statement carries one request for each key, and later requests for the key follow in their order', async () => {
     const senders = new ControlledSenders();
     senders.send('x', 'k#1', 'b', 'k#2', 'a', 'k#3');
     await senders.statement(0).succeed();
@@ -83,7 +83,7 @@ describe('the requests that a statement carries', () => {
     expect(senders.outcomes.size).toBe(3);
   });
 
-  it('B93 a statement carries at most 500 requests, so that a longer queue takes several', async () => {
+  it('B93 a statement carries at most 500 requests, so that a longer queue takes several statements', async () => {
     const senders = new ControlledSenders();
     senders.send('first', ...keysOf(2 * LARGEST_BATCH + 1));
     for (let sent = 0; sent < senders.sent.length; sent++) await senders.statement(sent).succeed();
@@ -148,7 +148,7 @@ describe('the requests that a statement carries', () => {
 });
 
 describe('the results of the requests', () => {
-  it('B93 a failed batch rejects each request with its own error, and the next statement goes on', async () => {
+  it('B93 a failed batch rejects each request with its own error, and the next statement is sent', async () => {
     const senders = new ControlledSenders();
     const broken = new Error('the connection broke');
     senders.send('x', 'b', 'a', 'a#2');
@@ -164,7 +164,7 @@ describe('the results of the requests', () => {
     expect(senders.outcomes.get('a#2')).toBe('result of a#2');
   });
 
-  it('B93 a failed single request fails alone', async () => {
+  it('B93 the failure of a request that was sent alone affects no other request', async () => {
     const senders = new ControlledSenders();
     const refused = new Error('refused');
     senders.send('x', 'a', 'b');
@@ -191,7 +191,7 @@ describe('the results of the requests', () => {
     expect(senders.outcomes.get('b')).toBe('B');
   });
 
-  it('B93 a result that is known before the statement ends is reported at once, and does not change', async () => {
+  it('B93 a result that is known before the statement ends is reported at once, and does not change later', async () => {
     const senders = new ControlledSenders();
     senders.send('x', 'a', 'b', 'c');
     await senders.statement(0).succeed();
@@ -243,7 +243,7 @@ describe('the results of the requests', () => {
 });
 
 describe('time limits of batches', () => {
-  it('B93 a batch gets the largest limit of its requests, minus the time that they have waited', async () => {
+  it('B93 a batch gets the largest time limit of its requests, minus the time that they have waited', async () => {
     const senders = new ControlledSenders();
     senders.send('x');
     senders.sendWithin(100, 'a');
@@ -257,7 +257,7 @@ describe('time limits of batches', () => {
     await senders.statement(2).succeed();
   });
 
-  it('B93 a request whose limit passes in the queue is never sent, and fails alone', async () => {
+  it('B93 a request whose time limit passes in the queue is never sent, and no other request fails', async () => {
     const senders = new ControlledSenders({ connections: 1 });
     senders.send('x');
     senders.sendWithin(40, 'a');
@@ -390,7 +390,7 @@ describe('slow statements in batches', () => {
     expect(senders.outcomes.get('c')).toBe('result of c');
   });
 
-  it('B93 no timer runs for a single request, or after the last one has been sent', async () => {
+  it('B93 no timer runs for a single request, or after the last request has been sent', async () => {
     const senders = new ControlledSenders();
     senders.send('a');
     expect(jest.getTimerCount()).toBe(0);

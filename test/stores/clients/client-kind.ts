@@ -29,7 +29,7 @@ export interface TestClient<Transaction = any> {
   close(): Promise<void>;
 }
 
-/** The options of a server, as pg and mysql2 name them. */
+/** Returns the options of a connection, under the names that pg and mysql2 use. */
 export function serverOf({ options }: Pick<Target, 'options'>) {
   const { host, port, username: user, password, database } = options as unknown as ServerOptions;
   return { host, port, user, password, database };

@@ -106,7 +106,7 @@ describe('fromDrizzle()', () => {
     inMemory.close();
   });
 
-  it('B90 fromDrizzle() without a database uses the database that Nest injects', async () => {
+  it('B90 fromDrizzle() gets the database that Nest injects into sqlStore()', async () => {
     const app = await NestFactory.createApplicationContext(
       {
         module: class Application {},

@@ -127,7 +127,7 @@ describe('fromKnex()', () => {
     await instance.destroy();
   });
 
-  it("B90 fromKnex() gets the application's instance by injection", async () => {
+  it('B90 fromKnex() gets the instance that Nest injects into sqlStore()', async () => {
     const app = await NestFactory.createApplicationContext(
       {
         module: class Application {},
@@ -186,7 +186,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
       };
     };
 
-    it('B90 the connection may be options, a URL or a function', async () => {
+    it('B90 the connection of Knex may be given as options, as a URL or as a function', async () => {
       expect(await locks({ connection: serverOf(target) })).toEqual(described());
       expect(await locks({ connection: url() })).toEqual(described());
       const given = () => ({ ...serverOf(target), expirationChecker: () => false });
@@ -203,7 +203,7 @@ for (const { name, open } of targetsAmong('postgres', 'mysql'))
       await (pool as Pool).end();
     });
 
-    it("B91 the transaction of another Knex instance is refused, also on a driver's pool", async () => {
+    it('B91 a guard refuses the transaction of another Knex instance, even if both use pools of a driver', async () => {
       const poolOf = () =>
         name === 'postgres'
           ? new Pool({ ...serverOf(target), max: 3 })

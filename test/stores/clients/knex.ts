@@ -28,7 +28,7 @@ export const knex: ClientKind = {
   },
 };
 
-/** A Knex instance of an application on the database of a spec. */
+/** Opens a Knex instance on the database of a spec, as an application does. */
 export function openKnex(target: Target, poolSize = 6, config: Knex.Config = {}): Knex {
   if (target.name === 'sqlite')
     return knexOf({

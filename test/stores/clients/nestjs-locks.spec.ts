@@ -13,7 +13,7 @@ import { LocksStorage } from './locks-storage.js';
 const PG_POOL = Symbol('PG_POOL');
 const TTL = 60_000;
 
-/** The class of docs/executors.md. */
+/** The class that docs/executors.md shows. */
 @Injectable()
 class AppLockStore extends SqlLockStore implements OnModuleInit, OnApplicationShutdown {
   constructor(@Inject(PG_POOL) pool: Pool, @Inject(LocksStorage) storage: LocksStorage) {
@@ -44,7 +44,7 @@ for (const { open } of targetsAmong('postgres'))
       await target.dispose();
     });
 
-    it('B92 SqlLockStore on a pool registers itself, and excludes locks of LockModule in the same table', async () => {
+    it('B92 a SqlLockStore registers itself with @nestjs/locks, and excludes locks of LockModule in the same table', async () => {
       @Module({
         providers: [LocksStorage, { provide: PG_POOL, useFactory: () => pool }],
         exports: [LocksStorage, PG_POOL],

@@ -14,7 +14,7 @@ export const PROVIDERS: Partial<Record<SqlStore, PrismaProvider>> = {
   sqlite: 'sqlite',
 };
 
-/** Prisma over a pool of pg that the application misuses. */
+/** Prisma, over a pool in which a test can leave open transactions. */
 export const prisma: ClientKind = {
   name: 'Prisma',
   stores: ['postgres', 'mariadb', 'sqlite'],

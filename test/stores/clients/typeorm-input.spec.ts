@@ -54,7 +54,7 @@ describe('fromTypeOrm()', () => {
     await expect(new SqlLockStore(fromTypeOrm(later)).prepare()).rejects.toThrow(/was destroyed/);
   });
 
-  it("B90 fromTypeOrm() gets the application's DataSource by injection", async () => {
+  it('B90 fromTypeOrm() gets the DataSource that Nest injects into sqlStore()', async () => {
     const app = await NestFactory.createApplicationContext(
       {
         module: class Application {},

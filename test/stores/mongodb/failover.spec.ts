@@ -210,7 +210,7 @@ function describeFailOver() {
     );
 
     it(
-      'B75 a grant without a majority is refused, since the next primary may not know it',
+      'B75 a grant without a majority is refused, since the next primary may not know of the grant',
       async () => {
         const [holder, thief] = [worker(0), worker(2)];
         const careless = await start('careless', { writeConcern: { w: 1 } });

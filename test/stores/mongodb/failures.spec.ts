@@ -45,7 +45,7 @@ if (mongodbIsSelected())
       };
     }
 
-    /** A store behind a connection that can be cut. */
+    /** A store behind a proxy that can cut its connections. */
     async function proxied(options: MongoClientOptions = {}) {
       const { hostname, port } = new URL(fixture.url);
       const proxy = await TcpProxy.open({ host: hostname, port: Number(port) });
@@ -147,7 +147,7 @@ if (mongodbIsSelected())
       ['a member that cannot be reached', 6],
       ['a router that finds no primary', 133],
       ['a server that is overloaded', 365],
-    ])('B27 %s is a transient failure', async (_, errorCode) => {
+    ])('B27 %s causes a transient failure', async (_, errorCode) => {
       const { store: unsure, fail } = await failing();
       const key = newKey();
       tokenOf(await unsure.acquire(key, 'o', 60_000));
@@ -166,7 +166,7 @@ if (mongodbIsSelected())
       }
     });
 
-    it('B51 a batch of renewals that fails is transient, and a batch cut short has unknown outcomes', async () => {
+    it('B51 a batch of renewals that the server refuses fails as transient, and the outcomes of a batch that it cuts short are unknown', async () => {
       const { store: unsure, fail } = await failing();
       const key = newKey();
       tokenOf(await unsure.acquire(key, 'o', 60_000));
@@ -181,7 +181,7 @@ if (mongodbIsSelected())
       expect(await unsure.renewMany(leases)).toEqual(['renewed']);
     });
 
-    it('B51 a batch of renewals whose connection breaks is a transient failure', async () => {
+    it('B51 a batch of renewals whose connection breaks causes a transient failure', async () => {
       const { store: behind, proxy, close } = await proxied({ retryWrites: false });
       const key = newKey();
       const owner = `owner-of-${key}`;

@@ -1,7 +1,7 @@
 import { describe, expect, it, jest } from '@jest/globals';
 
-// None of these packages exists in this file. The entry point has to load without them, and a
-// store has to name them.
+// This spec hides these packages. The entry point has to load without them, and a store has to
+// name them as missing.
 for (const name of ['mongodb', 'mongoose', '@nestjs/mongoose'])
   jest.unstable_mockModule(name, () => {
     throw new Error(`Cannot find package '${name}'`);

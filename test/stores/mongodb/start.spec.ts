@@ -248,7 +248,7 @@ if (mongodbIsSelected())
       expect(() => mongoStore({ db, writeConcern: { j: true } as any })).toThrow(/"j".*journal/);
     });
 
-    it('B78 weak locks have a collection of their own, and exclude a write concern', async () => {
+    it('B78 weak locks have a collection of their own, and exclude the option writeConcern', async () => {
       expect(await collectionOf(await make({ db, weak: true }))).toBe('locks_weak');
       expect(await collectionOf(await make({ db, weak: true, collectionName: 'feeble' }))).toBe('feeble');
       expect(await collectionOf(await make({ db, weak: false }))).toBe('locks');

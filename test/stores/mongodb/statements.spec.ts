@@ -78,7 +78,7 @@ if (mongodbIsSelected())
       expect(await sentBy(() => store.pause(newKey()))).toEqual(['findAndModify']);
     });
 
-    it('B76 the refusal of a tick too far ahead differs from other failures, whatever the key', async () => {
+    it('B76 a tick too far ahead is refused as "tick-ahead", whatever characters its key has', async () => {
       const once = { tick: Date.now() + 180_000, ahead: 60_000 };
       for (const key of ['7', '$$NOW', '0x10', ' ', '1e3', '$literal'])
         expect(await store.acquire(key, 'o', 60_000, { once })).toEqual({
@@ -92,14 +92,14 @@ if (mongodbIsSelected())
       expect(await sentBy(() => store.renewMany(leases))).toEqual(['update', 'find', 'update', 'find']);
     });
 
-    it('B51 renewMany tells leases of different owners of a key apart', async () => {
+    it('B51 renewMany tells leases of one key with different owners apart', async () => {
       const key = newKey();
       tokenOf(await store.acquire(key, 'now', 60_000));
       const leases = ['before', 'now', 'never'].map((owner) => ({ key, owner, ttl: 60_000 }));
       expect(await store.renewMany(leases)).toEqual(['lost', 'renewed', 'lost']);
     });
 
-    it('B7 writes are acknowledged by a majority and journalled, within their limits', async () => {
+    it('B7 writes are acknowledged by a majority and journalled, within their time limits', async () => {
       const key = newKey();
       await sentBy(async () => {
         const timeout = 2_000;
@@ -162,7 +162,7 @@ if (mongodbIsSelected())
       ]);
     });
 
-    it('B41 every key, owner and label is taken as a value, and none as an operator', async () => {
+    it('B41 every key, owner and label is taken as a value, and never as an operator', async () => {
       for (const text of ['$$NOW', '$owner', '$$ROOT', '{"$ne":null}', '$literal', 'a.b', '__proto__']) {
         const token = tokenOf(await store.acquire(text, text, 60_000, { label: text }));
         expect(await store.inspect(text)).toMatchObject({

@@ -59,7 +59,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       admin.query(postgres ? `SELECT pg_terminate_backend(${id})` : `KILL ${id}`).catch(() => undefined);
     const guard = (transaction: unknown) => store.guard(transaction, key, 'owner', token);
 
-    it('B90 the line at start names the client and the missing features', () => {
+    it('B90 the line that the store logs at its start names the client and the missing features', () => {
       const missing = postgres ? '' : ' without=wakeUps';
       const { schema } = client.executor();
       const named = kind.name.split('/')[0];
@@ -68,7 +68,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
       );
     });
 
-    it('B90 sessions that the server ends while they are idle do not end the process', async () => {
+    it('B90 the process survives when the server ends its idle sessions', async () => {
       const sessions = new Set<string>();
       await client.transaction(async (one) => {
         sessions.add(await session(one));
@@ -152,7 +152,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
     });
 
     if (postgres) {
-      it('B91 a guard in a transaction with a failed statement names that cause', async () => {
+      it('B91 a guard fails in a transaction with a failed statement, and its error names that cause', async () => {
         const failed = client.transaction(async (transaction) => {
           await client.query('SELECT 1/0', transaction).catch(() => undefined);
           await guard(transaction);
@@ -205,7 +205,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         });
       });
 
-      it('B90 many stores on one pool add one listener to each connection', async () => {
+      it('B90 many stores on one pool add only one listener to each connection', async () => {
         for (let i = 0; i < 3; i++) {
           const another = new SqlLockStore(client.executor());
           await another.inspect(key);

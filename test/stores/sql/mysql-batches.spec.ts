@@ -67,7 +67,7 @@ for (const target of targetsAmong('mysql', 'mariadb')) {
           ]
         : []),
     ])(
-      'B93 a batch keeps every character and the run before in the mode "%s" on a %s connection',
+      'B93 a batch keeps every character and the data of the last run in the SQL mode "%s" on a %s connection',
       async (mode, charset) => {
         const run = await session(
           { charset },

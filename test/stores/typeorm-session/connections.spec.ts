@@ -20,7 +20,7 @@ for (const target of sessionTargets())
     });
     afterAll(() => fixture.dispose());
 
-    /** A store all of whose connections go through a proxy. */
+    /** Opens a store whose connections all go through a proxy. */
     async function proxied() {
       const proxy = await TcpProxy.open(fixture.options as { host: string; port: number });
       const there = { host: '127.0.0.1', port: proxy.port };
@@ -53,7 +53,7 @@ for (const target of sessionTargets())
       await dispose();
     });
 
-    it('B57 a wait on a connection that is dead without an error fails, and is never granted later', async () => {
+    it('B57 a wait on a connection that is dead without an error fails, and its caller never gets the key later', async () => {
       const { proxy, store, dispose } = await proxied();
       const [key, other] = [newKey(), await fixture.store()];
       tokenOf(await other.acquire(key, 'owner', TTL));

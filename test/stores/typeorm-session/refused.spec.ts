@@ -52,7 +52,7 @@ for (const { open } of targetsAmong('postgres'))
     });
     afterAll(() => target.dispose());
 
-    it('B8 a pooler is refused unless the option allows it', async () => {
+    it('B8 a pooler such as PgBouncer is refused, unless an option allows it', async () => {
       const pooler = await startPgBouncer(target.options as Parameters<typeof startPgBouncer>[0]);
       const { hostname: host, port } = new URL(pooler.url);
       const there = { ...target.options, host, port: Number(port) } as DataSourceOptions;
@@ -109,7 +109,7 @@ describe('options of session locks', () => {
       expect(() => new TypeOrmSessionLockStore(nothing as never)).toThrow(/needs a DataSource of TypeORM/);
   });
 
-  it('B57 the store itself refuses options that need leases', async () => {
+  it('B57 the store refuses options of a request that need leases', async () => {
     const store = new TypeOrmSessionLockStore({
       open: async () => Promise.reject(new Error('opened')),
       close: async () => {},

@@ -42,7 +42,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(poolOf(application).waiting).toBe(0);
       });
 
-      it(`B83 every operation avoids connections with ${kind}, and other instances see its result`, async () => {
+      it(`B83 no operation uses a connection with ${kind}, and other instances see its result`, async () => {
         const [key, unused, paused] = [newKey(), newKey(), newKey()];
         tokenOf(await other.acquire(unused, 'owner', TTL));
         await other.release(unused, 'owner');
@@ -93,7 +93,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         });
       });
 
-      it(`B83 a pool of one connection with ${kind} is enough`, async () => {
+      it(`B83 the store works on a pool whose only connection has ${kind}`, async () => {
         const one = await fixture.dataSource({ poolSize: 1 });
         const alone = storeOver(client, one);
         await leaveDirty(one, 1, sql);

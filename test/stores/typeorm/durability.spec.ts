@@ -174,7 +174,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       expect(warnings).toEqual([expect.stringMatching(new RegExp(rule))]);
     });
 
-    it('B85 a start with sync_binlog = 0 warns where a binary log exists', async () => {
+    it('B85 a start with sync_binlog = 0 warns if the server has a binary log', async () => {
       const [{ binlog }] = await application.query('SELECT @@GLOBAL.log_bin AS binlog');
       const warned =
         Number(binlog) === 1 ? [expect.stringMatching(/sync_binlog = 0.*set sync_binlog = 1/)] : [];

@@ -31,7 +31,7 @@ for (const { name, open } of targetsAmong('postgres'))
     });
     afterAll(() => target.dispose());
 
-    it('B27 the request fails with an unknown outcome, and the next one succeeds', async () => {
+    it('B27 the request fails with an unknown outcome, and the next request succeeds', async () => {
       proxy.cut();
       const key = newKey();
       // This request fails on the connection that was cut, so that the next request opens a

@@ -90,7 +90,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       expect(await store.release(key, 'o')).toBe(true);
     });
 
-    it('B83 the lock wait timeout of a session is the same before and after, also after a failure', async () => {
+    it('B83 the store leaves the lock wait timeout of a session as it was, even after a failure', async () => {
       const application = await fixture.dataSource({ poolSize: 1 });
       await onEachConnection(application, 'SET SESSION innodb_lock_wait_timeout = 7');
       const store = new TypeOrmLockStore(application);

@@ -60,7 +60,7 @@ for (const target of targetsAmong('postgres'))
       (await admin.query(`SELECT schemaname FROM pg_tables WHERE tablename = $1 ORDER BY 1`, [table])).map(
         (row: { schemaname: string }) => row.schemaname,
       );
-    /** A DataSource of a user with this default search path. */
+    /** Opens a DataSource for a user with this default search path. */
     const withPath = async (path: string, user = `u_${newKey().replaceAll('-', '_')}`) => {
       await admin.query(`CREATE ROLE "${user}" LOGIN SUPERUSER PASSWORD 'plain'`);
       await admin.query(`ALTER ROLE "${user}" SET search_path = ${path}`);
@@ -194,7 +194,7 @@ for (const target of targetsAmong('postgres'))
       expect(store.describe()).toBe(`store=postgres client=TypeORM table=${schema}.doors`);
     });
 
-    it('A3 a missing schema is named, with and without autoCreate', async () => {
+    it('A3 the start fails if the schema is missing, with and without autoCreate, and the error names the schema', async () => {
       for (const autoCreate of [true, false]) {
         const start = fixture.store({ schema: 'Not there' }, { autoCreate });
         await expect(start).rejects.toThrow(/schema Not there .* does not exist/);

@@ -22,7 +22,7 @@ for (const target of targetsAmong('sqlite'))
       await fixture.dispose();
     });
 
-    it('B25 one connection wins a new key, and the next winner has a larger token (50 rounds)', async () => {
+    it('B25 exactly one connection wins a new key, and the next winner has a larger token (50 rounds)', async () => {
       for (let round = 0; round < 50; round++) {
         const key = newKey();
         const first = await race(key);

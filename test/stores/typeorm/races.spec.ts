@@ -59,7 +59,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         return winner;
       };
 
-      it(`B25 one session wins a new key, and the next winner has a larger token (${ROUNDS} rounds)`, async () => {
+      it(`B25 exactly one session wins a new key, and the next winner has a larger token (${ROUNDS} rounds)`, async () => {
         for (let round = 0; round < ROUNDS; round++) {
           const key = newKey();
           const first = await race(key);

@@ -28,7 +28,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await fixture.dispose();
     });
 
-    /** A DataSource of a user with only these rights. */
+    /** Opens a DataSource for a user with only these rights. */
     const userWith = async (rights: string, table = 'locks') => {
       const user = NAME().slice(0, 16);
       users.push(user);
@@ -93,7 +93,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         await start();
       });
 
-      it('R10 the error at start says that the server is read-only, and is transient', async () => {
+      it('R10 a start on a read-only server fails with a transient error that names the cause', async () => {
         const own = await fixture.dataSource({ extra: { options: '-c default_transaction_read_only=on' } });
         await expect(new TypeOrmLockStore(own).prepare()).rejects.toMatchObject({
           name: 'LockStoreError',

@@ -35,7 +35,7 @@ for (const target of targetsAmong('mariadb'))
       expect(await store.release(key, 'o')).toBe(true);
     };
 
-    it('A1 SET GLOBAL autocommit = 0 is refused at start, and no connection is closed', async () => {
+    it('A1 the start fails after SET GLOBAL autocommit = 0, and no connection is closed', async () => {
       const before = new TypeOrmLockStore(admin);
       await before.prepare();
       await admin.query('SET GLOBAL autocommit = 0');

@@ -69,7 +69,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       return row.owner === null ? null : String(row.owner);
     }
 
-    it('B93 a row that another session has locked refuses only its own lock', async () => {
+    it('B93 while another session has locked a row, only the request for this key is refused', async () => {
       const keys = await freeKeys(30);
       const fresh = newKeys(20);
       const [locked = ''] = keys.slice(11);

@@ -53,7 +53,7 @@ for (const target of targetsAmong('postgres'))
       ]);
     });
 
-    it('B83 many stores on one DataSource add one listener to each connection', async () => {
+    it('B83 many stores on one DataSource add only one listener to each connection', async () => {
       const { application, store } = await opened();
       for (let i = 0; i < 20; i++) await new TypeOrmLockStore(application).prepare();
       await cycle(store);

@@ -52,7 +52,7 @@ describe('failures of SQL servers', () => {
     mysql(1180, "Got error 149 - 'Lock deadlock; Retry transaction' during COMMIT"),
     mysql(1180, 'Got error 149 "Lock deadlock; Retry transaction" during COMMIT'),
     mysql(1213, 'Deadlock found when trying to get lock; try restarting transaction', '40001'),
-  ])('D2 a write of another group member that came first is contention: %s', (error) => {
+  ])('D2 a write that loses against another member of the group is contention: %s', (error) => {
     expect(storeFailure(error, 'acquire "key"', 'the database')).toBeInstanceOf(CollisionError);
     expect(isServerAnswer(error)).toBe(true);
   });

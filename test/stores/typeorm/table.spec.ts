@@ -164,7 +164,7 @@ for (const target of sqlTargets()) {
       });
 
     if (target.name === 'postgres')
-      it('B11 an existing table needs only the rights SELECT, INSERT and UPDATE', async () => {
+      it('B11 a store with an existing table needs only the rights SELECT, INSERT and UPDATE', async () => {
         const role = `plain_${newKey().replaceAll('-', '_')}`;
         await store().prepare();
         await application.query(`REVOKE CREATE ON SCHEMA public FROM PUBLIC`);
@@ -215,7 +215,7 @@ describe('names of tables and schemas', () => {
     expect(TypeOrmLockStore.ddl('mariadb', { schema: 'App', table: 'Select' })).toContain('`App`.`Select`');
   });
 
-  it('B6 databases without a lock table are refused', () => {
+  it('B6 ddl() refuses a database for which no lock table exists', () => {
     expect(() => TypeOrmLockStore.ddl('oracle' as 'mysql')).toThrow(
       /no lock table for oracle.*postgres, mysql/,
     );

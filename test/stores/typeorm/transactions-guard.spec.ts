@@ -48,7 +48,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
         expect(await writers.written(another.key)).toBe(1);
       });
 
-      it('B91 the guard refuses an expired lease, even if no other process took the key', async () => {
+      it('B91 the guard refuses an expired lease, even if no other process has taken the key', async () => {
         const { key, token } = await writers.hold(200);
         await expect(guarded(key, token, () => writers.expiry(key))).rejects.toThrow('refused');
         expect(await writers.written(key)).toBe(0);

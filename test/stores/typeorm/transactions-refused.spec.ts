@@ -49,7 +49,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       });
     });
 
-    it('B91 a token that is no whole number is refused', async () => {
+    it('B91 a token that is not a whole number is refused', async () => {
       const { key } = await writers.hold();
       for (const token of [NaN, 1.5, '1 OR 1=1', undefined] as number[])
         await expect(

@@ -49,7 +49,7 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       expect(await writers.written(key)).toBe(0);
     });
 
-    it('B91 a commit that fails is a LockStoreError, and leaves nothing behind', async () => {
+    it('B91 a commit that fails rejects with a LockStoreError, and nothing is written', async () => {
       const lock = await writers.service.acquire(key);
       const broken = lock.transaction(async (context: any) => {
         await writers.write(context, key);

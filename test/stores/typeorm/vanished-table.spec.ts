@@ -85,7 +85,7 @@ for (const target of sqlTargets())
       expect(await second.purge({ olderThan: 0 })).toBeGreaterThanOrEqual(0);
     });
 
-    it('R4 the longest ttl comes from the settings and calls of each process, without endless ttls', async () => {
+    it('R4 the longest ttl is that of all settings and calls of a process, except for endless ttls', async () => {
       const [first, second] = [await open(application), await open(other)];
       first.expectTtl(Infinity);
       first.expectTtl(10_000);

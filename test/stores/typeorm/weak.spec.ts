@@ -40,7 +40,7 @@ for (const target of sqlTargets())
         await Promise.all([weak.close(), durable.close()]);
       });
 
-      it('B78 the printed statement and the migration create the table of weak locks', async () => {
+      it('B78 the statement that ddl() returns and the migration create the table of weak locks', async () => {
         const table = 'weak_printed';
         await application.query(TypeOrmLockStore.ddl(type(), { table, weak: true }));
         const printed = store({ table, autoCreate: false });

@@ -20,7 +20,7 @@ export class Counter {
 export class Counters {
   constructor(private readonly transactions: TransactionHost<TransactionalAdapterTypeOrm>) {}
 
-  // Above @Transactional(), so that the lock is released after the commit.
+  // @Locked() is above @Transactional(), so that the lock is released after the commit.
   @Locked({ key: (name: string) => `counter:${name}`, wait: '1m' })
   @Transactional()
   async increment(name: string): Promise<void> {

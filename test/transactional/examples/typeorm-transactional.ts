@@ -10,7 +10,7 @@ import {
 import { Locked, LockModule } from '../../../lib/index.js';
 import { typeOrmStore } from '../../../lib/stores/typeorm/index.js';
 
-// This has to run before Nest creates the application.
+// This call has to run before Nest creates the application.
 initializeTransactionalContext({ storageDriver: StorageDriver.ASYNC_LOCAL_STORAGE });
 
 @Entity()
@@ -26,7 +26,7 @@ export class Counter {
 export class Counters {
   constructor(private readonly dataSource: DataSource) {}
 
-  // Above @Transactional(), so that the lock is released after the commit.
+  // @Locked() is above @Transactional(), so that the lock is released after the commit.
   @Locked({ key: (name: string) => `counter:${name}`, wait: '1m' })
   @Transactional()
   async increment(name: string): Promise<void> {
