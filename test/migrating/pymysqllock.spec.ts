@@ -247,11 +247,13 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
           await fixture.kill(await fixture.holder(key));
           await aborted;
           expect(onLost).toHaveBeenCalledTimes(1);
-          const work = locks.run(key, async ({ signal }) => {
+          const lose = async ({ signal }: { signal: AbortSignal }): Promise<void> => {
             const ended = once(signal, 'abort');
             await fixture.kill(await fixture.holder(key));
             await ended;
-          });
+          };
+          // The server may still be ending the session that was killed.
+          const work = locks.run(key, lose, { wait: '10s' });
           await expect(work).rejects.toThrow(LockLostError);
         },
       ],
