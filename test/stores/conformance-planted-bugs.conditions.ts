@@ -319,7 +319,7 @@ export const ticks: PlantedBug[] = [
   {
     name: 'the tick of an expired run is done also with failOver',
     plant: (right) => failOverReadAs(right, async (key) => !(await right.isExpired(key))),
-    foundBy: 'B81 failOver: a tick whose run crashed is granted again, once',
+    foundBy: 'B81 failOver: a tick whose run crashed is granted exactly once more',
   },
   {
     name: 'an expired run gives every tick back',

@@ -48,7 +48,7 @@ export const releasingToWaiters: PlantedBug[] = [
         renew: (key, owner, ttl) => right.renew(key, heirs.get(owner) ?? owner, ttl),
       };
     },
-    foundBy: 'B23 B44 a lock that was released to a waiter belongs to the new owner alone',
+    foundBy: 'B23 B44 a lock that was released to a waiter belongs only to the new owner',
   },
   {
     name: 'a waiter gets an expiry although its lock never expires',
@@ -65,7 +65,7 @@ export const releasingToWaiters: PlantedBug[] = [
           : right.releaseToWaiter(key, owner, next, end);
       },
     }),
-    foundBy: 'B23 B50 a lease that ran out is not released to a waiter',
+    foundBy: 'B23 B50 an expired lease is not released to a waiter',
   },
   {
     name: 'a release to a waiter ignores the owner',

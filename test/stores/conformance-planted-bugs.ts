@@ -156,7 +156,7 @@ const acquiring: PlantedBug[] = [
       acquire: (key, owner, ttl, request) =>
         right.acquire(key, owner, ttl, { ...request, label: request?.label?.replace(/[^ -~]/gu, '?') }),
     }),
-    foundBy: 'B36 a label comes back unchanged, or as null if the holder has none',
+    foundBy: 'B36 a refusal shows the label of the holder unchanged, or null if the holder has no label',
   },
   {
     name: 'a label longer than its column is an error',
@@ -413,7 +413,7 @@ const renewing: PlantedBug[] = [
         return (await right.acquire(key, owner, ttl, { resend: true })).acquired;
       },
     }),
-    foundBy: 'B50 a lease that ran out is never revived, even if no other owner took the key',
+    foundBy: 'B50 an expired lease is never revived, even if no other owner took the key',
   },
   {
     name: 'renew takes a released lock back',

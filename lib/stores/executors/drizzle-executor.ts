@@ -34,7 +34,10 @@ export type DrizzleTransactionOf<Database> = Database extends {
     : never
   : never;
 
-/** Drizzle's session: a database has one on the driver's pool, a transaction on its client. */
+/**
+ * Drizzle's session. The session of a database uses the driver's pool, and the session of a
+ * transaction uses the client of the transaction.
+ */
 interface Session {
   client: unknown;
   transaction(work: (transaction: Transaction) => Promise<unknown>): Promise<unknown>;
@@ -42,7 +45,7 @@ interface Session {
 
 /**
  * The members of a Drizzle transaction that the executor uses. A nested transaction has the
- * session of the outer one.
+ * session of the outer transaction.
  */
 interface Transaction {
   readonly session: Session;

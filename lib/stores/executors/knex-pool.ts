@@ -109,7 +109,7 @@ export function assertOpenPool({ driverName, config, pool }: KnexClient): void {
   throw new LockError(
     config.connection || config.connectionPool
       ? 'fromKnex() needs an open Knex instance, but the application has destroyed it. Destroy the instance only when the application closes, after the locks are released.'
-      : `fromKnex() needs a Knex instance with a connection. Give it one: knex({ client: '${String(driverName)}', connection }).`,
+      : `fromKnex() needs a Knex instance with a connection. Pass the option connection: knex({ client: '${String(driverName)}', connection }).`,
   );
 }
 

@@ -155,7 +155,7 @@ class Mysql2Executor implements DriverExecutor<PoolConnection> {
     if (pool === null) throw endedConnection(doing);
     if (pool !== this.pool)
       throw refused(
-        'the connection belongs to another pool than the locks, or to none. Use the pool that fromMysql2() got',
+        'the connection belongs to another pool than the locks, or to no pool. Use the pool that fromMysql2() got',
       );
     if (connectionsIn(this.pool._freeConnections).includes(connection))
       throw refused('the connection was already released. Release it after the commit or the rollback');

@@ -145,7 +145,7 @@ class PgExecutor implements DriverExecutor<PgClient, PoolClient> {
     const { _clients: clients, _idle: idle } = this.pool;
     if (clients && !clients.includes(transaction))
       throw refused(
-        'the client belongs to another pool than the locks, or to none. Use the pool that fromPg() got',
+        'the client belongs to another pool than the locks, or to no pool. Use the pool that fromPg() got',
       );
     if (idle?.some(({ client }) => client === transaction))
       throw refused('the client was already released. Release it after COMMIT or ROLLBACK');

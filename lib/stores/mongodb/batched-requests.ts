@@ -18,7 +18,7 @@ export interface LockOperation {
   owners: readonly string[];
 }
 
-/** A request for a key, on behalf of one caller. */
+/** The acquisition of a key, on behalf of one caller. */
 interface Acquisition {
   key: string;
   timeout: number;
@@ -140,7 +140,10 @@ export class BatchedRequests {
   }
 }
 
-/** Half of the pool, so that the application keeps the other half. */
+/**
+ * How many connections the batches may use: half of the pool, so that the application keeps
+ * the other half.
+ */
 function connectionsOf({ poolSize = POOL_SIZE }: LockCollection): number {
   return Math.max(1, Math.floor((poolSize || POOL_SIZE) / 2));
 }

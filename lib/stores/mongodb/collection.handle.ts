@@ -15,12 +15,12 @@ import type { AnyCollection } from './mongo-store.options.js';
 export interface CollectionHandle {
   /**
    * Returns a collection of a client that is connected, or that connects with its first
-   * operation. The store calls this when it opens, not earlier.
+   * operation. The store does not call `open` before it opens.
    */
   open(): Promise<AnyCollection>;
   /**
-   * Whether `open` would return this collection again. If not, since the application has
-   * connected anew, the store opens the collection again. Default: always `true`.
+   * Whether `open` would return this collection again. If the application has connected anew,
+   * the result is `false`, and the store opens the collection again. Default: always `true`.
    */
   isCurrent?(collection: AnyCollection): boolean;
   /**

@@ -20,7 +20,7 @@ import { storeFailure } from '../sql/store-failure.js';
  * @publicApi
  */
 export interface DataSourceHandle {
-  /** Returns an initialized DataSource. The store calls this when it opens, not earlier. */
+  /** Returns an initialized DataSource. The store does not call `open` before it opens. */
   open(): Promise<DataSource>;
   /** Closes everything that `open` has opened, but nothing that the application made. */
   close(dataSource: DataSource): Promise<void>;

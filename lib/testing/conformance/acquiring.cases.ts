@@ -5,7 +5,10 @@ import { assertRecord, assertGrowing, LEASE, NEVER, pick, show, type Cases } fro
 export const acquiring: Cases = {
   async 'B15 a free key is granted, with a token that is a safe integer'(t) {
     const { token } = await t.take(t.key());
-    assert.ok(Number.isSafeInteger(token) && token > 0, `the token is ${show(token)}`);
+    assert.ok(
+      Number.isSafeInteger(token) && token > 0,
+      `the token must be a safe integer above 0, but it is ${show(token)}`,
+    );
   },
 
   async 'B39 a held key is refused to another owner'(t) {
@@ -41,7 +44,7 @@ export const acquiring: Cases = {
     assert.ok(!show(refused).includes(owner), `the refusal shows the owner id: ${show(refused)}`);
   },
 
-  async 'B36 a label comes back unchanged, or as null if the holder has none'(t) {
+  async 'B36 a refusal shows the label of the holder unchanged, or null if the holder has no label'(t) {
     const { key } = await t.take(t.key());
     assertRecord(await t.refusal(key), { label: null });
     for (const label of [

@@ -222,7 +222,7 @@ async function releases(store: LockStore, { key, owner }: Grant, end?: ReleaseRe
   assert.equal(
     await store.release(key, owner, { ...end, timeout }),
     true,
-    `${show(key)} was not released by its owner`,
+    `the owner of ${show(key)} could not release it`,
   );
 }
 

@@ -27,7 +27,7 @@ const POLL = 5;
  */
 const COLLISIONS = 3;
 
-/** The cases of one topic, by name. */
+/** The cases of one topic. The name of a property is the title of a case. */
 export type Cases = Record<string, (t: ConformanceTrial) => Promise<void>>;
 
 export interface TrialSettings {
@@ -252,7 +252,7 @@ export function assertTimeLeft(holder: LockRecord | undefined, ttl: number): voi
     left > ttl - SLOWNESS && left <= ttl,
     `a lease of ${ttl} ms that has just begun shows ${left} ms as remaining`,
   );
-  assert.ok(holder.expiresAt instanceof Date, 'the holder has no expiresAt');
+  assert.ok(holder.expiresAt instanceof Date, 'the shown holder has no expiresAt');
   const length = holder.expiresAt.getTime() - holder.renewedAt.getTime();
   assert.ok(
     Math.abs(length - ttl) < 1000,

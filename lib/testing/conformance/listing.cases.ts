@@ -69,7 +69,7 @@ export const listing: Cases = {
   async 'B70 a list without a prefix has all held locks'(t) {
     const grants: Grant[] = [await t.take(t.key()), await t.take(t.key())];
     const listed = new Set((await readAll(t.inspector, undefined, 1000)).flat());
-    for (const { key } of grants) assert.ok(listed.has(key), `${key} is not listed`);
+    for (const { key } of grants) assert.ok(listed.has(key), `${key} is held, but not listed`);
   },
 };
 

@@ -185,7 +185,7 @@ async function refuses<Store extends object>(
       refusal = error;
       return true;
     },
-    `${call} was not refused`,
+    `${call} must be refused, but it succeeded`,
   );
   assert.ok(
     refusal instanceof LockError,

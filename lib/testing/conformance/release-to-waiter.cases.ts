@@ -45,7 +45,7 @@ export const releasingToWaiters: Cases = {
     }
   },
 
-  async 'B23 B44 a lock that was released to a waiter belongs to the new owner alone'(t) {
+  async 'B23 B44 a lock that was released to a waiter belongs only to the new owner'(t) {
     const first = await t.take(t.key());
     const next = await releaseTo(t, first);
     assert.equal(await t.store.renew(first.key, first.owner, LEASE), false);
@@ -64,7 +64,7 @@ export const releasingToWaiters: Cases = {
     assertRecord(await t.refusal(first.key), { expiresAt: null });
   },
 
-  async 'B23 B50 a lease that ran out is not released to a waiter'(t) {
+  async 'B23 B50 an expired lease is not released to a waiter'(t) {
     const { key, owner, token } = await t.expired();
     await refusesWaiter(t, { key, owner }, 'held');
     assertGrowing([token, (await t.take(key)).token]);

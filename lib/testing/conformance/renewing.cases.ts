@@ -45,7 +45,7 @@ export const renewing: Cases = {
     await t.takeWhenFree(key);
   },
 
-  async 'B50 a lease that ran out is never revived, even if no other owner took the key'(t) {
+  async 'B50 an expired lease is never revived, even if no other owner took the key'(t) {
     const { key, owner } = await t.expired();
     assert.equal(await t.store.renew(key, owner, LEASE), false);
     assert.equal(await t.store.renew(key, owner, NEVER), false);

@@ -21,7 +21,7 @@ export const scheduled: Cases = {
     await t.refused(key, 'tick-done', { once: repeatable(1) });
   },
 
-  async 'B81 failOver: a tick whose run crashed is granted again, once'(t) {
+  async 'B81 failOver: a tick whose run crashed is granted exactly once more'(t) {
     const { key } = await t.expired({ once: repeatable(1) });
     await t.refused(key, 'tick-done', { once: nth(1) });
     const { owner } = onlyOne(await t.race(key, { once: repeatable(1) }));

@@ -12,7 +12,7 @@ const CAUSE = /transaction|autocommit/;
 
 /** An acquisition never joins a transaction of the application. */
 export const acquisitions: ExecutorCases = {
-  async 'B77 an acquisition is committed by itself, and another client sees it'(t) {
+  async 'B77 an acquisition is committed at once, and another client sees it'(t) {
     const { key, owner } = await t.take();
     await t.sees(key, 'held', 'after an acquisition');
     assert.equal(await t.store.renew(key, owner, LEASE), true);
@@ -117,13 +117,13 @@ export const acquisitions: ExecutorCases = {
     assert.ok(next.token > mine.token, 'a grant to another client must have a larger token');
   },
 
-  async 'B90 at most one of many concurrent acquirers on two clients gets the lock'(t) {
+  async 'B90 at most one of many simultaneous acquirers on two clients gets the lock'(t) {
     const key = t.key();
     const race = Array.from({ length: RACERS }, async (_, i) =>
       (i % 2 ? t.store : t.others).acquire(key, `owner ${i}`, LEASE),
     );
     const granted = (await Promise.all(race)).filter(({ acquired }) => acquired);
-    assert.ok(granted.length <= 1, `${granted.length} acquirers got the key`);
+    assert.ok(granted.length <= 1, `at most one acquirer may get the key, but ${granted.length} got it`);
     await t.sees(key, granted.length === 1 ? 'held' : 'free', 'after the race');
   },
 };

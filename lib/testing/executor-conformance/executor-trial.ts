@@ -15,8 +15,8 @@ import { SqliteOwnConnection } from '../../stores/sql/sqlite/sqlite-connection.j
 import { StatementConnections } from '../../stores/sql/statement-connections.js';
 
 /**
- * The client for which the executor was written, as an application has it, for one case. Each
- * case gets a trial of its own; the client itself may be shared.
+ * What one case needs: executors, and the client for which they were written, as an
+ * application has it. Each case gets a trial of its own, but trials may share a client.
  *
  * @publicApi
  */
@@ -61,11 +61,11 @@ export interface SqlExecutorTrial<Transaction = unknown> {
   secrets?: readonly string[] | undefined;
   /** Options of the stores, such as `table`. */
   store?: SqlStoreOptions | undefined;
-  /** Closes what was opened for this case alone. */
+  /** Closes what was opened only for this case. */
   dispose?: (() => Promise<void>) | undefined;
 }
 
-/** The cases of one theme, by name. */
+/** The cases of one topic. The name of a property is the title of a case. */
 export type ExecutorCases = Record<string, (t: ExecutorTrial) => Promise<void>>;
 
 /** A lease that outlives every case, in milliseconds. */

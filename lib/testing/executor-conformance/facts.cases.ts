@@ -17,7 +17,7 @@ export const facts: ExecutorCases = {
 
   async 'B90 the description names the database, and shows no user, no password and no URL'(t) {
     const { description } = t.given.executor;
-    assert.ok(typeof description === 'string' && description !== '', 'there must be a description');
+    assert.ok(typeof description === 'string' && description !== '', 'the executor must have a description');
     const { secrets = [] } = t.given;
     const hidden = [...secrets, '://', '@'].filter((secret) => description.includes(secret));
     assert.deepEqual(hidden, [], `the description must show no user, no password and no URL: ${description}`);

@@ -58,7 +58,7 @@ export const statements: ExecutorCases = {
     for (const given of TEXTS) {
       const { rows } = await t.run(`SELECT ${text} AS given, ${none} AS missing`, [asBound(t, given), null]);
       assert.equal(rows.length, 1, 'the query must return one row');
-      assert.equal(String(rows[0]?.given), given, 'a text has changed on its way');
+      assert.equal(String(rows[0]?.given), given, 'the query must return the text unchanged');
       assert.equal(rows[0]?.missing, null, 'NULL must come back as null');
     }
   },
@@ -67,7 +67,7 @@ export const statements: ExecutorCases = {
     const { whole } = dialectOf(t);
     for (const given of NUMBERS) {
       const { rows } = await t.run(`SELECT ${whole} AS given`, [given]);
-      assert.equal(Number(rows[0]?.given), given, 'a whole number has changed on its way');
+      assert.equal(Number(rows[0]?.given), given, 'the query must return the whole number unchanged');
     }
   },
 
@@ -78,7 +78,10 @@ export const statements: ExecutorCases = {
     const found = rows.map(({ id, note }) => `${String(id)}:${String(note)}`).join();
     assert.equal(found, '1:n1,2:n2,3:n3', 'the query must return the rows that were written, in their order');
     const { rows: none } = await t.run(`SELECT id FROM ${table} WHERE id = 4`);
-    assert.ok(Array.isArray(none) && none.length === 0, `a query without rows gives ${show(none)}`);
+    assert.ok(
+      Array.isArray(none) && none.length === 0,
+      `a query without rows must return an empty list, not ${show(none)}`,
+    );
   },
 
   async 'B90 a statement returns the number of changed rows, even if it is 0'(t) {

@@ -165,7 +165,7 @@ const joining: ExecutorBug[] = [
           timeout: 1_000,
         }),
     }),
-    foundBy: 'B77 an acquisition is committed by itself, and another client sees it',
+    foundBy: 'B77 an acquisition is committed at once, and another client sees it',
   },
   {
     name: 'it takes the proof out of the statements',

@@ -133,7 +133,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         await expect(guard(transaction)).rejects.toThrow(/is in no transaction.*lock\.transaction\(\)/);
       });
       await admin.transaction((transaction) =>
-        expect(guard(transaction)).rejects.toThrow(/belongs to another pool than the locks, or to none/),
+        expect(guard(transaction)).rejects.toThrow(/belongs to another pool than the locks, or to no pool/),
       );
     });
 
