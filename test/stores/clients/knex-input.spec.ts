@@ -79,7 +79,7 @@ describe('fromKnex()', () => {
     expect(message(knexOf({ client: Dialect }))).toMatch(
       /has a database, but the instance that it got only builds queries/,
     );
-    expect(message(knexOf({ client: 'pg' }))).toMatch(/with a connection. Give it one/);
+    expect(message(knexOf({ client: 'pg' }))).toMatch(/with a connection. Pass the option connection/);
     const destroyed = openKnex(target);
     await destroyed.destroy();
     expect(message(destroyed)).toMatch(/but the application has destroyed it/);
