@@ -296,7 +296,7 @@ if (mongodbIsSelected())
       expect(() => mongoStore({ db, databaseName: 'a' })).toThrow(/databaseName has no effect beside db/);
       // @ts-expect-error the types do not allow collection and collectionName together
       expect(() => mongoStore({ collection: db.collection('a'), collectionName: 'b' })).toThrow(
-        /collectionName has no meaning/,
+        /collectionName has no effect/,
       );
       expect(() => mongoStore({ client: fixture.url as any })).toThrow(
         /client of mongoStore\(\) must be a client of the mongodb driver.*mongooseStore/,
