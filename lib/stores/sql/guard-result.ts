@@ -11,7 +11,7 @@ import { isStaleRead } from './store-failure.js';
 export function assertGuardable(result: GuardResult, doing: string, target: string): void {
   if (result === 'snapshot')
     throw new LockError(
-      `Could not ${doing}: at its isolation level, a renewal during the transaction would look like the loss of the lock. Begin the transaction at READ COMMITTED, or run the work in lock.transaction().`,
+      `Could not ${doing}: at the isolation level of this transaction, a renewal of the lock would look like the loss of the lock. Begin the transaction at READ COMMITTED, or run the work in lock.transaction().`,
     );
   if (result === 'outside')
     throw new LockError(

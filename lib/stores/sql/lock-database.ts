@@ -60,10 +60,10 @@ function unsupported({ client, type }: SqlExecutor): LockStoreError {
 function assertAvailable(type: string, { asyncRelease, preparedStatements }: SqlStoreSettings): void {
   if (asyncRelease && type !== 'postgres')
     throw new LockError(
-      `The option asyncRelease is for PostgreSQL: ${type} cannot commit one statement without waiting for the disk. Leave it out; or, for locks that a crash may delete, use sqlSessionStore() or typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
+      `The option asyncRelease is only for PostgreSQL, since ${type} cannot commit a single statement without waiting for the disk. Leave out the option; or, for locks that a crash may delete, use sqlSessionStore() or typeOrmSessionStore() on MySQL and MariaDB, and the option weak on SQLite.`,
     );
   if (!preparedStatements && type === 'better-sqlite3')
     throw new LockError(
-      'The option preparedStatements is for databases behind a pooler, but SQLite is never behind one. Leave it out.',
+      'The option preparedStatements is for databases behind a pooler, but SQLite is never behind a pooler. Leave out the option.',
     );
 }

@@ -94,7 +94,7 @@ export function tableName(type: string, table: LockTable): string {
   if (mysqlOrMariadb) return quoted(table, '`');
   if (type !== 'sqlite' && type !== 'better-sqlite3')
     throw new LockError(
-      `There is no lock table for ${type}: only for postgres, mysql, mariadb and better-sqlite3.`,
+      `There is no lock table for ${type}, but only for postgres, mysql, mariadb and better-sqlite3.`,
     );
   if (table.schema !== undefined && table.schema !== 'main')
     throw new LockError(

@@ -69,7 +69,7 @@ export class StatementConnections implements SqlConnections {
     const isServers = mayBeTheServers(fault);
     if (isServers && tries >= SERVER_TRIES) throw error;
     if (tries >= TRIES) throw new UnusableConnectionError(fault, error);
-    this.warn(`connection ${fault}`, warningOf(fault, 'tries another one'));
+    this.warn(`connection ${fault}`, warningOf(fault, 'tries another connection'));
   }
 }
 

@@ -63,7 +63,7 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   },
   lockedTables: {
     found: 'is under LOCK TABLES or FLUSH TABLES WITH READ LOCK',
-    advice: 'Look for one of them in the application without UNLOCK TABLES.',
+    advice: 'Look for these statements in the application without a later UNLOCK TABLES.',
   },
   readOnly: {
     found: 'takes no writes',
@@ -72,7 +72,7 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   },
   rights: {
     found: 'lacks the rights on the lock table',
-    advice: 'Look for SET ROLE and SET SESSION AUTHORIZATION in the application without RESET.',
+    advice: 'Look for SET ROLE and SET SESSION AUTHORIZATION in the application without a later RESET.',
   },
   unseen: {
     found: 'does not say whether it is in a transaction, in which no other session would see a lock',
@@ -129,7 +129,10 @@ export function mayBeTheServers(fault: ConnectionFault): boolean {
  *
  * @param reaction a clause that says what the store does now
  */
-export function warningOf(fault: ConnectionFault, reaction = 'closed it and took another one'): string {
+export function warningOf(
+  fault: ConnectionFault,
+  reaction = 'closed it and took another connection',
+): string {
   const { found, advice } = FAULTS[fault];
-  return `A connection of the pool ${found}. No lock is granted there: the store ${reaction}. ${advice}`;
+  return `A connection of the pool ${found}. No lock is granted on such a connection, so the store ${reaction}. ${advice}`;
 }

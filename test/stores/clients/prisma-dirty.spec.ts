@@ -57,7 +57,9 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb'))
         const { store, warnings } = await dirtyStore();
         expect(await store.acquire('closed', randomUUID(), 60_000)).toMatchObject({ acquired: true });
         expect(await observer.store.inspect('closed')).toMatchObject({ state: 'held' });
-        expect(warnings[0]).toMatch(/in a transaction that the application left open.*tries another one/);
+        expect(warnings[0]).toMatch(
+          /in a transaction that the application left open.*tries another connection/,
+        );
       });
     else
       it('B83 an acquisition on a connection in an open transaction fails with the cause, and may be retried', async () => {

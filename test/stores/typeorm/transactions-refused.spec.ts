@@ -61,7 +61,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysql', 'mys
       it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
         'B91 a guard at %s is refused, and the error names lock.transaction()',
         async (level) => {
-          const advice = /at its isolation level.*READ COMMITTED, or run the work in lock\.transaction\(\)/;
+          const advice =
+            /at the isolation level of this transaction.*READ COMMITTED, or run the work in lock\.transaction\(\)/;
           const { key, token } = await writers.hold();
           await expect(guardAfterRenewal(level)).rejects.toThrow(advice);
           const guarding = inTransaction(level, (manager) =>

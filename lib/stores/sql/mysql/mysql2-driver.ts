@@ -88,7 +88,7 @@ export class Mysql2Driver implements SqlDriver<Mysql2Connection> {
       this.preparedFrom = performance.now() + UNPREPARED;
       this.warn(
         'prepared statements',
-        `The server takes no more prepared statements (max_prepared_stmt_count). Locks run unprepared for ${UNPREPARED / 1_000} s, with owner ids in the text of statements, which the server may log. Raise max_prepared_stmt_count, or look for a client that does not close its prepared statements.`,
+        `The server takes no more prepared statements (max_prepared_stmt_count). For ${UNPREPARED / 1_000} s, the store prepares no statements, and their text contains owner ids, which the server may log. Raise max_prepared_stmt_count, or look for a client that does not close its prepared statements.`,
       );
       return this.query(connection, withLiterals(sql, values));
     }

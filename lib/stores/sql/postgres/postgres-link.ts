@@ -50,7 +50,7 @@ export async function openPostgresLink(
     const socket = client.connection?.stream;
     if (!socket)
       throw new LockStoreError(
-        `${executor.client} uses pg-native, whose connections do not show when they end. Take Pool of pg and not of pg.native, or remove the package pg-native.`,
+        `${executor.client} uses pg-native, whose connections do not show when they end. Use the class Pool of pg instead of that of pg.native, or remove the package pg-native.`,
       );
     const driver = new PgDriver();
     return {

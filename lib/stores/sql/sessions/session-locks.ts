@@ -86,7 +86,10 @@ export class SessionLocks {
         return { acquired: false, reason: 'held', holder };
       }
       if (session.ended || this.#closed)
-        throw new LockStoreError(`Could not ${doing}: its connection ended just after.`, { transient: true });
+        throw new LockStoreError(
+          `Could not ${doing}: the connection of the lock ended just after the grant.`,
+          { transient: true },
+        );
       const held = new HeldSession(session, lock, token, this.database, this.settings.keepAlive);
       held.onLost = (reason) => {
         this.#held.delete(id);

@@ -62,7 +62,7 @@ export class SqliteOwnConnection implements SqlConnections {
     try {
       if (connection.inTransaction)
         throw new LockStoreError(
-          'The new connection is already in a transaction, so no other process would see a lock. Look at the functions that prepare new connections, such as prepareDatabase of a DataSource: one leaves a transaction open.',
+          'The new connection is already in a transaction, so no other process would see a lock. Look at the functions that prepare new connections, such as prepareDatabase of a DataSource: one of them leaves a transaction open.',
         );
       // Even the first read may find the file busy, for example while SQLite recovers it after
       // a crash.
