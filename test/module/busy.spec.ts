@@ -89,7 +89,7 @@ describe('a busy lock of a locked method', () => {
     expect(ran).toEqual([]);
   });
 
-  it("B63 with onBusy: 'skip', a busy method is skipped", async () => {
+  it("B63 with onBusy: 'skip', a busy method returns undefined without running", async () => {
     const { store, job } = await startWith(Orders);
     const held = await store.holdElsewhere('order');
     ran.length = 0;
@@ -121,7 +121,7 @@ describe('a busy lock of a locked method', () => {
     expect(ran).toEqual([]);
   });
 
-  it('B63 onBusy applies only after the wait has ended', async () => {
+  it('B63 if a locked method has a wait, onBusy applies only after the wait has ended', async () => {
     @Injectable()
     class Patient {
       @Locked('order', { wait: Infinity, onBusy: 'skip' })
@@ -299,7 +299,7 @@ describe('concurrent calls of one locked method', () => {
 });
 
 describe('errors of the lock itself', () => {
-  it('B60 a call with an invalid key rejects with a LockError, unlike a call whose body fails', async () => {
+  it('B60 a locked method whose key is invalid rejects with a LockError', async () => {
     @Injectable()
     class Job {
       @Locked({ key: () => '' })

@@ -53,7 +53,7 @@ function storeThatIsOpenedOnce() {
 }
 
 describe('enabled: false', () => {
-  it('B73 with enabled: false, everything runs unlocked, and nothing connects', async () => {
+  it('B73 with enabled: false, all methods run without a lock, and the store is not opened', async () => {
     const { store, made, definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRoot({ store: definition, enabled: false })],
@@ -109,7 +109,7 @@ describe('enabled: false', () => {
     await expect(new Jobs().run()).rejects.toThrow(LockError);
   });
 
-  it('B73 enabled: false also works in async options', async () => {
+  it('B73 enabled: false also works in the options of forRootAsync()', async () => {
     const { made, definition } = storeThatIsOpenedOnce();
     const app = await start({
       imports: [LockModule.forRootAsync({ useFactory: () => ({ store: definition, enabled: false }) })],

@@ -70,25 +70,28 @@ describe('@OnEvent under a lock', () => {
     ['above @Locked()', Above],
     ['below @Locked()', Below],
     ['on a request-scoped class', PerRequest],
-  ])('B62 @OnEvent %s gets the event under the lock and returns its result', async (_, listener) => {
-    const { store, emitter } = await startWith(listener);
-    const event = new OrderPaid('7');
-    expect(await emitter.emitAsync('order.paid', event)).toEqual(['shipped 7']);
-    expect(Listener.seen).toEqual([[event, 'order:7']]);
-    expect(store.calls).toEqual(['acquire order:7', 'release order:7']);
-  });
+  ])(
+    'B62 a listener with @OnEvent %s gets the event under its lock, and the emitter gets its result',
+    async (_, listener) => {
+      const { store, emitter } = await startWith(listener);
+      const event = new OrderPaid('7');
+      expect(await emitter.emitAsync('order.paid', event)).toEqual(['shipped 7']);
+      expect(Listener.seen).toEqual([[event, 'order:7']]);
+      expect(store.calls).toEqual(['acquire order:7', 'release order:7']);
+    },
+  );
 
   it.each([
     ['above @Locked()', Above],
     ['below @Locked()', Below],
-  ])('B63 @OnEvent %s throws by default when the lock is busy', async (_, listener) => {
+  ])('B63 a listener with @OnEvent %s throws by default if the lock is busy', async (_, listener) => {
     const { store, emitter } = await startWith(listener);
     await store.holdElsewhere('order:7');
     await expect(emitter.emitAsync('order.paid', new OrderPaid('7'))).rejects.toThrow(LockNotAcquiredError);
     expect(Listener.seen).toEqual([]);
   });
 
-  it('B63 the error of a busy listener is logged if no caller awaits it', async () => {
+  it('B63 if a listener is busy and no caller awaits it, its error is logged', async () => {
     const { store, app, emitter } = await startWith(Suppressing);
     await store.holdElsewhere('orders');
     const busy = once(app.get(LockService).events, 'busy');

@@ -1,4 +1,6 @@
-/** A point in the code of a test where calls stop until the test opens the gate. */
+/**
+ * A promise that calls await, so that they stop in the middle until the test opens the gate.
+ */
 export class Gate {
   /** Resolves when the first call has reached the gate. */
   readonly reached: Promise<void>;

@@ -142,7 +142,7 @@ describe('app.close()', () => {
     expect(order.indexOf('connection: closed')).toBe(order.length - 1);
   });
 
-  it('B12 close() releases locks of acquire() before the connections close', async () => {
+  it('B12 close() releases locks that were taken with acquire() before the connections close', async () => {
     const { app, locks } = await startWith();
     const lost: LockLostError[] = [];
     const lock = await locks.acquire('by hand', { onLost: (_, error) => lost.push(error) });
@@ -179,7 +179,7 @@ describe('app.close()', () => {
     expect(await working).toBe('worked');
   });
 
-  it('B12 during close(), calls reject and ticks are skipped silently', async () => {
+  it('B12 during close(), new calls reject, and ticks are skipped without an error in the log', async () => {
     const { app, jobs, locks } = await startWith();
     const registry = app.get(SchedulerRegistry);
     const working = jobs.work();
@@ -296,7 +296,7 @@ describe('the warning about missing shutdown hooks', () => {
     expect(warnings()).toEqual([expect.stringContaining('SIGTERM')]);
   });
 
-  it('B12 with shutdown hooks, no warning comes', async () => {
+  it('B12 if shutdown hooks are enabled, no warning about them comes', async () => {
     const { app, locks } = await startWith();
     app.enableShutdownHooks();
     await locks.run('one', () => {});
@@ -360,7 +360,7 @@ describe('the line at start', () => {
 });
 
 describe('events of a decorated method', () => {
-  it('B1 events of a decorated method carry its name beside the key', async () => {
+  it('B1 events of a decorated method carry the name of the method and the key', async () => {
     @Injectable()
     class Orders {
       @Locked({ key: (id: string) => `order:${id}` })

@@ -42,14 +42,14 @@ describe('LockAdmin', () => {
     await Promise.all([lock.release(), job.release()]);
   });
 
-  it('B4 LockAdmin is injected by its class or its token', async () => {
+  it('B4 LockAdmin can be injected by its class or by a token', async () => {
     const app = await start({ imports: [LockModule.forRoot({ store: memoryStore() })] });
     expect(app.get(LockAdmin)).toBe(app.get(LockService).admin);
     expect(getLockAdminToken()).toBe(LockAdmin);
     expect(getLockAdminToken('jobs')).not.toBe(getLockAdminToken('other'));
   });
 
-  it('B4 the LockAdmin of a module that is not global needs an import of the module', async () => {
+  it('B4 the LockAdmin of a module that is not global can only be injected where the module is imported', async () => {
     @Injectable()
     class Page {
       constructor(readonly admin: LockAdmin) {}

@@ -38,7 +38,7 @@ async function startJobs(): Promise<Jobs> {
 }
 
 describe('LockContext', () => {
-  it('B62 current() in a locked method is its held lock, whose key has no prefix', async () => {
+  it('B62 in a locked method, LockContext.current() is the held lock of the method, with its key without a prefix', async () => {
     const jobs = await startJobs();
     const lock = await jobs.outer(() => {
       const current = LockContext.current();
@@ -49,7 +49,7 @@ describe('LockContext', () => {
     expect(lock).toMatchObject({ key: 'outer', held: false });
   });
 
-  it('B62 current() outside of a run is undefined', async () => {
+  it('B62 outside of a run, LockContext.current() is undefined', async () => {
     const jobs = await startJobs();
     expect(LockContext.current()).toBeUndefined();
     await jobs.outer(() => {});
@@ -58,7 +58,7 @@ describe('LockContext', () => {
     expect(LockContext.current()).toBeUndefined();
   });
 
-  it('B58 current() is the innermost lock, and current(key) the lock of that key', async () => {
+  it('B58 LockContext.current() is the innermost lock, and current(key) is the lock of that key', async () => {
     const jobs = await startJobs();
     const wanted = [undefined, 'outer', 'inner', 'run', 'other'];
     expect(
@@ -82,7 +82,7 @@ describe('LockContext', () => {
     ]);
   });
 
-  it('B58 current(key) is the innermost lock of a key that two modules lock', async () => {
+  it('B58 if two modules lock the same key, LockContext.current(key) is the innermost of the two locks', async () => {
     const jobs = await startJobs();
     await jobs.outer(async () => {
       const around = LockContext.current();
@@ -94,7 +94,7 @@ describe('LockContext', () => {
     });
   });
 
-  it('B65 current() of concurrent calls is the lock of each call', async () => {
+  it('B65 in concurrent calls, LockContext.current() is the lock of the respective call', async () => {
     const jobs = await startJobs();
     const gate = new Gate();
     const results = [

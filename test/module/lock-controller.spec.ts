@@ -57,13 +57,13 @@ describe('LockController', () => {
       expect((await request(method, path, undefined, 'nobody')).status).toBe(403);
   });
 
-  it('B72 LockController is refused without guards', () => {
+  it('B72 a LockController without guards is refused at start', () => {
     expect(() => LockController({ guards: [] })).toThrow('needs guards');
     expect(() => LockController({} as never)).toThrow('needs guards');
     expect(() => LockController({ guards: [AdminGuard], route: 'x' } as never)).toThrow('"route"');
   });
 
-  it('B70 LockController lists and inspects locks, also with keys that need encoding', async () => {
+  it('B70 LockController lists and inspects locks, even if their keys need encoding in a URL', async () => {
     const lock = await locks.acquire('orders/7 ä');
     const listed = await request('GET', '?limit=10');
     expect(listed).toMatchObject({ status: 200, body: { locks: [{ key: 'orders/7 ä' }] } });

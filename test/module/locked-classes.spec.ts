@@ -68,7 +68,7 @@ describe('@Locked() on a class', () => {
     expect([app.get(Monthly).lock, app.get(Unlocked).lock]).toEqual(['Monthly.daily', undefined]);
   });
 
-  it('B66 @Locked() on a class locks its command', async () => {
+  it('B66 @Locked() on a command class locks its run() method', async () => {
     @Injectable()
     @Locked('import')
     class ImportCommand {
@@ -118,7 +118,7 @@ describe('@Locked() on a class', () => {
     expect(error.message).toContain('"renewEvery" of @Locked() on Reports.run');
   });
 
-  it('B39 with reentrant: true, an override can call the method that it overrides under one lock', async () => {
+  it('B39 with reentrant: true, a locked method can call the locked method that it overrides under one lock', async () => {
     const seen: (number | undefined)[] = [];
     abstract class Import {
       @Locked({ reentrant: true })
@@ -141,7 +141,7 @@ describe('@Locked() on a class', () => {
     expect(store.calls).toEqual(['acquire CsvImport.run', 'release CsvImport.run']);
   });
 
-  it('B66 a second @Locked() on a class that changes nothing is refused at definition', () => {
+  it('B66 a second @Locked() on a class is refused when the class is defined, since it would change nothing', () => {
     class Nightly {
       @Cron(NEVER)
       async daily(): Promise<void> {}
@@ -150,7 +150,7 @@ describe('@Locked() on a class', () => {
     expect(() => Locked('outer')(Nightly)).toThrow('@Locked() on the class Nightly would change nothing');
   });
 
-  it('B66 @Locked() on a class without anything to lock is refused at definition', () => {
+  it('B66 @Locked() on a class without a method to lock is refused when the class is defined', () => {
     expect(() => {
       @Locked()
       class Helper {

@@ -19,7 +19,7 @@ async function startWith<Job>(job: Type<Job>) {
 }
 
 describe('forms of @Locked()', () => {
-  it('B60 @Locked() takes nothing, a key, a key and options, or options', async () => {
+  it('B60 @Locked() can be called without arguments, with a key, with options, or with both', async () => {
     @Injectable()
     class Forms {
       @Locked()
@@ -109,22 +109,27 @@ describe('key functions', () => {
     ['an array', () => ['a'], /must be a string, but it is an array/],
     ['a NUL', () => 'a\0b', /NUL/],
     ['more than 4 KiB', () => 'x'.repeat(5000), /5000 bytes; the limit is 4096/],
-  ])('B60 a key function that returns %s is refused, and nothing runs', async (_, make, problem) => {
-    ran.length = 0;
-    const { store, job } = await startWith(Keys);
-    const error: unknown = await job.run(make).catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(LockError);
-    expect((error as Error).message).toMatch(problem);
-    expect((error as Error).message).toContain('The key function of @Locked() on Keys.run returned no key.');
-    expect([store.calls, ran]).toEqual([[], []]);
-  });
+  ])(
+    'B60 if a key function returns %s, the call rejects, and the method does not run',
+    async (_, make, problem) => {
+      ran.length = 0;
+      const { store, job } = await startWith(Keys);
+      const error: unknown = await job.run(make).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(LockError);
+      expect((error as Error).message).toMatch(problem);
+      expect((error as Error).message).toContain(
+        'The key function of @Locked() on Keys.run returned no key.',
+      );
+      expect([store.calls, ran]).toEqual([[], []]);
+    },
+  );
 
-  it('B60 a key function that returns a rejected promise causes no unhandled rejection', async () => {
+  it('B60 if a key function returns a rejected promise, there is no unhandled rejection', async () => {
     const { job } = await startWith(Keys);
     await expect(job.run(() => Promise.reject(new Error('no key')))).rejects.toThrow(LockError);
   });
 
-  it('B60 if the key function throws, the call rejects with its error, and nothing runs', async () => {
+  it('B60 if the key function throws, the call rejects with the error of the key function, and the method does not run', async () => {
     ran.length = 0;
     const { store, job } = await startWith(Keys);
     const bug = new TypeError('no id');
@@ -182,7 +187,7 @@ describe('wrong uses of @Locked()', () => {
 
   const any = Locked() as (...target: unknown[]) => void;
 
-  it('B66 @Locked() on an empty class is refused when the class is defined', () => {
+  it('B66 @Locked() on a class without methods is refused when the class is defined', () => {
     expect(() => {
       @any
       class Job {}
@@ -258,7 +263,7 @@ describe('options of a decorator and of its module', () => {
     return Job;
   };
 
-  it('B52 a renewEvery that does not fit the ttl of the module fails the start and names the method', async () => {
+  it('B52 a renewEvery too long for the ttl of the module fails the start, and the error names the method', async () => {
     const error = await startError({
       imports: [LockModule.forRoot({ store: new RecordingStore(), ttl: '1s' })],
       providers: [job({ renewEvery: '2s' })],
@@ -274,7 +279,7 @@ describe('options of a decorator and of its module', () => {
     });
   });
 
-  it('B73 wrong options fail the start also while locking is disabled', async () => {
+  it('B73 wrong options fail the start even while locking is disabled', async () => {
     const error = await startError({
       imports: [LockModule.forRoot({ store: new RecordingStore(), ttl: '1s', enabled: false })],
       providers: [job({ renewEvery: '2s' })],
@@ -378,7 +383,7 @@ describe('the default key', () => {
     await start({ imports: [...imports(), other], providers: [Sync, Other] });
   });
 
-  it('B61 a default key needs a class with a name', async () => {
+  it('B61 a method of a class without a name cannot have a default key', async () => {
     const nameless = sameName();
     Object.defineProperty(nameless, 'name', { value: '' });
     const error = await startError({

@@ -87,7 +87,7 @@ describe('a method under @Locked()', () => {
     expect(nameAndLength('defaults')).toEqual(['defaults', 0]);
   });
 
-  it('B62 a locked method is not enumerable, but writable and configurable like others', () => {
+  it('B62 a locked method is writable, configurable and not enumerable, like other methods', () => {
     const { value: _, ...plain } = Object.getOwnPropertyDescriptor(Orders.prototype, 'plain')!;
     const { value: __, ...locked } = Object.getOwnPropertyDescriptor(Orders.prototype, 'locked')!;
     expect(locked).toEqual(plain);
@@ -102,7 +102,7 @@ describe('a method under @Locked()', () => {
     },
   );
 
-  it('B62 a locked method keeps this, arguments, result and private members', async () => {
+  it('B62 a locked method keeps its this, arguments and result, and can use private members', async () => {
     const orders = await make(Orders);
     const first = await orders.record('a', 1);
     expect(first.self).toBe(orders);

@@ -137,7 +137,7 @@ describe('a decorated method whose lock is lost', () => {
     expect(told).toEqual([['module', 'Jobs.byDefault', expect.any(LockLostError)]]);
   });
 
-  it('B55 an onLost that throws is logged', async () => {
+  it('B55 if onLost throws or rejects, the error is logged', async () => {
     const { jobs } = await startWith();
     await expect(jobs.callbackThrows()).rejects.toThrow(LockLostError);
     await expect(jobs.callbackRejects()).rejects.toThrow(LockLostError);
@@ -147,7 +147,7 @@ describe('a decorated method whose lock is lost', () => {
     ]);
   });
 
-  it('B55 a running method is notified of the loss by its signal', async () => {
+  it('B55 while a locked method runs, lock.signal notifies it of a loss', async () => {
     const { jobs } = await startWith();
     await expect(jobs.watches()).rejects.toThrow(LockLostError);
   });

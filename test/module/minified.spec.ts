@@ -30,7 +30,7 @@ const warningsOf = (): string[] => logs.of('warn').filter((line) => line.include
 
 describe('class names that a minifier has changed', () => {
   it.each(['o', 't1', '_a', '$', 'Ab', 'e3f', 'class_1', '_class', '_class2', 'default_1'])(
-    'E8 the start warns of the class name %s and names the method',
+    'E8 for a class with the minified name %s, a warning at start names its method',
     async (name) => {
       await start({
         imports: [LockModule.forRoot({ store: new RecordingStore() })],
@@ -45,7 +45,7 @@ describe('class names that a minifier has changed', () => {
   );
 
   it.each(['Job', 'Api', 'Jobs', 'DefaultJobs', 'ClassRoom', 'Sms'])(
-    'E8 the start does not warn of the class name %s',
+    'E8 for a class with the name %s, no warning comes at start',
     async (name) => {
       await start({
         imports: [LockModule.forRoot({ store: new RecordingStore() })],
@@ -65,7 +65,7 @@ describe('class names that a minifier has changed', () => {
   });
 });
 
-it('E8 the start warns of ticks that are kept under a minified name, also if the method has a key', async () => {
+it('E8 a warning comes if the ticks of a method are kept under a minified name, even if it has a key', async () => {
   @Injectable()
   class Jobs {
     @Cron('0 0 1 1 *')
@@ -96,7 +96,7 @@ describe('requireKeys', () => {
     );
   });
 
-  it('E8 requireKeys refuses a default key also in modules that are loaded later', async () => {
+  it('E8 requireKeys refuses a default key even in modules that are loaded after the start', async () => {
     const Jobs = named('Jobs');
     @Module({ providers: [Jobs] })
     class Late {}

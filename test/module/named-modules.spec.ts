@@ -77,7 +77,7 @@ describe('named lock modules', () => {
     ]);
   });
 
-  it('B4 a method can take the locks of two modules', async () => {
+  it('B4 a method can have a @Locked() of each of two modules, and runs under both locks', async () => {
     const { calls, imports } = threeModules();
     await (await start({ imports, providers: [Mixed] })).get(Mixed).both();
     expect(calls()).toEqual([[], ['acquire outer', 'release outer'], ['acquire w:inner', 'release w:inner']]);
@@ -101,7 +101,7 @@ describe('named lock modules', () => {
     expect(await strong.admin.isLocked('mine')).toBe(true);
   });
 
-  it('B4 getLockServiceToken gives the token of each module', () => {
+  it('B4 getLockServiceToken() returns the injection token of each module', () => {
     expect(getLockServiceToken()).toBe(LockService);
     expect(getLockServiceToken('default')).toBe(LockService);
     expect(getLockServiceToken('weak')).toBe('LockService:weak');
@@ -118,7 +118,7 @@ describe('named lock modules', () => {
     ]);
   });
 
-  it('B4 one module can be disabled without the others', async () => {
+  it('B4 locking can be disabled in one module and stay enabled in others', async () => {
     const weak = { useFactory: () => Promise.reject(new Error('opened')) };
     const strong = new RecordingStore();
     const app = await start({
@@ -137,7 +137,7 @@ describe('named lock modules', () => {
     ]);
   });
 
-  it('B4 all modules are closed with the application', async () => {
+  it('B4 when the application closes, the stores of all modules are closed', async () => {
     const { stores, imports } = threeModules();
     const app = await start({ imports, providers: [Mixed] });
     for (const name of ['default', 'strong', 'weak']) {
@@ -169,7 +169,7 @@ describe('a missing LockModule', () => {
     constructor(@InjectLockService('weak') readonly locks: LockService) {}
   }
 
-  it("B4 Nest's error for a decorated method names the import that is missing", async () => {
+  it('B4 if a locked method finds no LockModule, the error of Nest names the missing import', async () => {
     const { message } = await startError({ providers: [Jobs] });
     expect(message).toContain(
       '@Locked() needs a LockService; import LockModule.forRoot({ store }) in the root module',
@@ -177,7 +177,7 @@ describe('a missing LockModule', () => {
     expect(message).toContain('Jobs');
   });
 
-  it("B4 Nest's error for a decorated method names the missing module", async () => {
+  it('B4 if a locked method finds no module of its name, the error of Nest names the missing module', async () => {
     const { message } = await startError({
       imports: [LockModule.forRoot({ store: memoryStore() })],
       providers: [WeakJobs],
@@ -186,7 +186,7 @@ describe('a missing LockModule', () => {
     expect(message).toContain('WeakJobs');
   });
 
-  it("B4 Nest's error for an injection names the token", async () => {
+  it('B4 if @InjectLockService() finds no module of its name, the error of Nest names the token', async () => {
     const { message } = await startError({
       imports: [LockModule.forRoot({ store: memoryStore() })],
       providers: [Injected],
@@ -194,7 +194,7 @@ describe('a missing LockModule', () => {
     expect(message).toContain('LockService:weak');
   });
 
-  it('B4 a module that is not global has to be imported where it is used', async () => {
+  it('B4 a LockModule that is not global has to be imported in each module that uses its locks', async () => {
     @Module({ providers: [WeakJobs] })
     class Feature {}
 

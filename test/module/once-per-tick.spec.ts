@@ -124,7 +124,7 @@ describe("once: 'tick'", () => {
     expect(right.job.ran).toBe(1);
   });
 
-  it('B46 inspect gives the last tick and the number of ticks missed since', async () => {
+  it('B46 inspect returns the last tick that ran and how many ticks were missed since then', async () => {
     const clock = { now: NOON };
     const store = database(clock);
     const { locks, tick } = await instance(Digest, { store });
@@ -195,7 +195,7 @@ describe("once: 'tick'", () => {
     expect(times.map((time) => Number(time) % 1_000)).toEqual(times.map(() => 0));
   });
 
-  it('B73 while locking is disabled, ticks run unlocked', async () => {
+  it('B73 while locking is disabled, ticks run without a lock on every instance', async () => {
     const clock = { now: NOON };
     const { job, tick } = await instance(Digest, { store: database(clock), enabled: false });
     await tick(NOON);
@@ -203,7 +203,7 @@ describe("once: 'tick'", () => {
     expect(job.ran).toBe(2);
   });
 
-  it('B76 once per tick works with LockTestingModule', async () => {
+  it("B76 with LockTestingModule, once: 'tick' works as in an application", async () => {
     const app = await start({
       imports: [LockTestingModule.forRoot(), ScheduleModule.forRoot()],
       providers: [Digest],
@@ -232,7 +232,7 @@ describe("once: 'tick'", () => {
       );
     });
 
-    it("B76 once: 'tick' on a store that keeps no ticks is refused at start", async () => {
+    it("B76 once: 'tick' on a store that does not remember ticks is refused at start", async () => {
       const error = await startError({
         imports: [LockModule.forRoot({ store: memoryStore() }), ScheduleModule.forRoot()],
         providers: [Digest],

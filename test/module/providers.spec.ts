@@ -170,7 +170,7 @@ describe('@Locked() on different providers', () => {
     expect(logs.of('log')).toEqual(['1 locked method: Report.build (throw) store=memory']);
   });
 
-  it('B68 @Locked() works on the object of a factory under the locks of two modules', async () => {
+  it('B68 @Locked() of two modules works on one method of an object that a factory returns', async () => {
     class Both {
       @Locked('outer')
       @Locked('inner', { module: 'weak' })
@@ -249,7 +249,7 @@ describe('@Locked() on different providers', () => {
 });
 
 describe('a test that overrides LockService', () => {
-  it('B68 the error for an overridden LockService names the testing module', async () => {
+  it('B68 if a test overrides LockService, the start fails, and the error advises LockTestingModule', async () => {
     const app = await Test.createTestingModule({
       imports: [LockModule.forRoot({ store: new RecordingStore() })],
     })
@@ -350,7 +350,7 @@ describe('subclasses', () => {
     expect(store.calls).toEqual(['acquire around', ...lockedOnce('SpecialAndBase.run'), 'release around']);
   });
 
-  it('B68 subclasses can add locked methods, also of another module', async () => {
+  it('B68 a subclass can add locked methods, even with the locks of another module', async () => {
     @Injectable()
     class More extends Import {
       constructor(@InjectLockService() readonly locks: LockService) {

@@ -97,7 +97,7 @@ describe('LockModule', () => {
     expect(await store.inspect('Jobs.work')).toMatchObject({ lastRun: { label: 'from settings' } });
   });
 
-  it('B1 the module is global unless isGlobal is false', async () => {
+  it('B1 LockModule is global unless isGlobal is false', async () => {
     const local = () => LockModule.forRoot({ isGlobal: false, store: new RecordingStore() });
 
     @Module({ imports: [local()], providers: [Jobs], exports: [Jobs] })
@@ -185,7 +185,7 @@ describe('LockModule', () => {
     expect(await locks.run('key', () => 42)).toBe(42);
   });
 
-  it('B2 locks can be taken from onModuleInit() on', async () => {
+  it('B2 locks can be taken in onModuleInit() and later', async () => {
     const ran: unknown[] = [];
 
     @Injectable()
@@ -302,13 +302,13 @@ describe('store definitions', () => {
     expect(app.get('early')).toBe('ran');
   });
 
-  it('B10 a factory that fails fails the start with its error', async () => {
+  it('B10 if the factory of a store fails, the start fails with the same error', async () => {
     const failing = { useFactory: () => Promise.reject(new Error('no database')) };
     const error = await startError({ imports: [LockModule.forRoot({ store: failing })] });
     expect(error.message).toBe('no database');
   });
 
-  it('B10 a store that cannot be prepared fails the start with its error', async () => {
+  it('B10 if a store cannot be prepared, the start fails with the error of the store', async () => {
     const failing = Object.assign(new RecordingStore(), {
       prepare: () => Promise.reject(new Error('no table')),
     });
@@ -345,7 +345,7 @@ describe('wrong options of LockModule', () => {
     }
   });
 
-  it('B1 a factory without options is refused', async () => {
+  it('B1 a factory of forRootAsync() that returns no options is refused', async () => {
     const error = await startError({
       imports: [LockModule.forRootAsync({ useFactory: () => undefined as never })],
     });
@@ -364,7 +364,7 @@ describe('wrong options of LockModule', () => {
     [{ prefix: 'a:b' }, /"prefix" of LockModule/],
     [{ onLost: 'shout' }, /"onLost" of LockModule/],
     [{ shutdownTimeout: null }, /"shutdownTimeout" of LockModule/],
-  ])('B1 the option %j is refused', async (options, message) => {
+  ])('B1 the wrong option %j is refused by forRoot() and forRootAsync()', async (options, message) => {
     const given = { ...(options as object), store: new RecordingStore() } as LockModuleOptions;
     const async = await startError({
       imports: [LockModule.forRootAsync({ useFactory: () => given })],
@@ -377,14 +377,14 @@ describe('wrong options of LockModule', () => {
     expect((await startError({ imports: [LockModule.forRoot(given)] })).message).toMatch(message);
   });
 
-  it('B1 the error for an option of a named module names the module', async () => {
+  it('B1 the error for a wrong option of a named module contains the name of the module', async () => {
     const error = await startError({
       imports: [LockModule.forRoot({ name: 'weak', store: new RecordingStore(), ttl: -5 })],
     });
     expect(error.message).toContain('"ttl" of LockModule "weak"');
   });
 
-  it('B68 options from request-scoped providers are refused, since the scheduler would skip every job', async () => {
+  it('B68 a module whose options need a request-scoped provider is refused, since the scheduler would skip its jobs', async () => {
     @Injectable({ scope: Scope.REQUEST })
     class Tenant {
       readonly store = new RecordingStore();
@@ -408,7 +408,7 @@ describe('wrong options of LockModule', () => {
     expect(error.message).toContain('Inject only singletons');
   });
 
-  it('B68 options from transient providers are accepted', async () => {
+  it('B68 a module whose options need a transient provider is accepted', async () => {
     @Injectable({ scope: Scope.TRANSIENT })
     class Tenant {
       readonly store = new RecordingStore();

@@ -132,7 +132,7 @@ describe.each(orders)('with LockModule imported %s ScheduleModule', (_, imports)
     await running;
   });
 
-  it('B62 @Timeout runs under the lock', async () => {
+  it('B62 a method with @Timeout() runs under its lock', async () => {
     const store = new RecordingStore();
     const app = await start({ imports: imports(store), providers: [TimeoutAbove, TimeoutBelow] });
     for (const job of [app.get(TimeoutAbove), app.get(TimeoutBelow)]) {
@@ -315,7 +315,7 @@ describe('scheduled jobs', () => {
     expect(new Set(app.get(Products).ran)).toEqual(new Set(['Products.run']));
   });
 
-  it("B68 a job of a factory's object is locked", async () => {
+  it('B68 a scheduled job of an object that a factory returns runs under its lock', async () => {
     const store = new RecordingStore();
     const held = await store.holdElsewhere('CronAbove.run');
     const app = await start({

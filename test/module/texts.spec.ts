@@ -23,7 +23,7 @@ class ConnectedStore extends RecordingStore {
 }
 
 describe('messages of the library', () => {
-  it('E14 one warning says that no listener handles SIGTERM, with any number of lock modules', async () => {
+  it('E14 one warning says that no listener handles SIGTERM, however many lock modules there are', async () => {
     const listeners = jest.spyOn(process, 'listenerCount').mockReturnValue(0);
     const app = await start({
       imports: [
@@ -37,7 +37,7 @@ describe('messages of the library', () => {
     expect(lines(/Nothing listens for SIGTERM/)).toHaveLength(1);
   });
 
-  it('E14 the warning about disabled locking is about this process only', async () => {
+  it('E14 the warning about disabled locking says that only calls of this process run without a lock', async () => {
     await start({ imports: [LockModule.forRoot({ store: memoryStore(), enabled: false })] });
     expect(lines(/LOCKING IS DISABLED/)).toEqual([expect.stringContaining('unlocked in this process')]);
     expect(lines(/every instance/)).toEqual([]);
@@ -72,7 +72,7 @@ describe('messages of the library', () => {
     },
   );
 
-  it('E14 typeOrmSessionStore() refuses SQLite at once and names typeOrmStore()', () => {
+  it('E14 typeOrmSessionStore() refuses SQLite at once and advises typeOrmStore()', () => {
     expect(() => typeOrmSessionStore({ connection: { type: 'better-sqlite3', database: 'x' } })).toThrow(
       /"better-sqlite3".*typeOrmStore\(\)/,
     );

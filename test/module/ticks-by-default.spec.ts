@@ -126,7 +126,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(app.get(Job).ran).toBe(3);
   });
 
-  it('B81 a running job excludes a call by hand', async () => {
+  it('B81 while a job runs, a call of its method by hand is refused', async () => {
     const gate = new Gate();
     @Injectable()
     class Long {
@@ -143,7 +143,7 @@ describe('a plain @Cron() @Locked()', () => {
     gate.open();
   });
 
-  it('B81 a tick that has run gives undefined, without throwing and without onBusy', async () => {
+  it('B81 a call for a tick that has run returns undefined; it does not throw and does not call onBusy', async () => {
     const calls: unknown[] = [];
     @Injectable()
     class Loud {
@@ -257,7 +257,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(logs.of('log')).toEqual(['1 locked method: Job.run (skip, mutual exclusion)']);
   });
 
-  it('B81 the memory store keeps ticks while the process runs', async () => {
+  it('B81 the memory store remembers ticks as long as the process runs', async () => {
     const store = new RecordingStore({ now: () => NOON });
     const app = await application(store, Job);
     for (let i = 0; i < 2; i++) await fire(jobOf(app, 'job'), NOON);
@@ -423,7 +423,7 @@ describe('ticks belong to key and method', () => {
     ]);
   });
 
-  it('B46 inspect combines the ticks of all methods with this key', async () => {
+  it('B46 for a key that two cron jobs share, inspect returns the latest tick of both', async () => {
     const store = new Database();
     const app = await application(store, Reports);
     const locks = app.get(LockService);
@@ -541,7 +541,7 @@ describe('inspect() without cron jobs', () => {
   it.each([
     ['if no cron job is registered', [ScheduleModule.forRoot({ cronJobs: false })]],
     ['without ScheduleModule', []],
-  ])('E4 inspect() leaves out the missed ticks %s', async (_, imports) => {
+  ])('E4 %s, inspect() does not return the number of missed ticks', async (_, imports) => {
     const store = new Database();
     await store.acquire('Unnamed.run', 'o', 30_000, { once: { tick: NOON, ahead: 1 } });
     @Injectable()
@@ -623,14 +623,14 @@ describe('ticks of registered jobs', () => {
 });
 
 describe('warnings about schedulers', () => {
-  it('E6 the start warns of scheduled methods without a ScheduleModule', async () => {
+  it('E6 a warning at start says that scheduled methods need a ScheduleModule', async () => {
     await start({ imports: [LockModule.forRoot({ store: new Database() })], providers: [Job] });
     expect(logs.of('warn')).toEqual([
       'Job.run: the application has no scheduler, so nothing calls this method. Import ScheduleModule.forRoot() from @nestjs/schedule.',
     ]);
   });
 
-  it('E6 the start warns of two ScheduleModule.forRoot(), and each tick still runs once', async () => {
+  it('E6 with two ScheduleModule.forRoot(), a warning comes at start, and each tick still runs once', async () => {
     const store = new Database({ now: Date.now() });
     Object.defineProperty(store.clock, 'now', { get: () => Date.now() });
     @Injectable()
@@ -648,7 +648,7 @@ describe('warnings about schedulers', () => {
     expect(new Set(ticks.map((asked) => JSON.stringify(asked))).size).toBe(ticks.length);
   });
 
-  it('E6 without scheduled methods, no warning comes', async () => {
+  it('E6 without scheduled methods, no warning about ScheduleModule comes', async () => {
     @Injectable()
     class Plain extends Runs {
       @Locked()
