@@ -19,8 +19,8 @@ interface Method {
   name: string | symbol;
   kind: 'async' | 'promise' | 'value' | 'generator' | 'observable' | 'throws' | 'rejects';
   /**
-   * `inherited`: the method belongs to the base class of the provider. `overridden`: it
-   * belongs to both classes, and one calls the other.
+   * `inherited`: the method belongs to the base class of the provider. `overridden`: the
+   * provider overrides the method, and one of the two methods calls the other.
    */
   place: 'own' | 'inherited' | 'overridden';
   /**
@@ -200,7 +200,7 @@ describe('a method under @Locked() with any other decorators, in any order and p
     );
   });
 
-  it('B63 a busy method is skipped if the scheduler calls it, and throws otherwise', async () => {
+  it('B63 a busy method is skipped if the scheduler calls it, and throws if the application calls it', async () => {
     await fc.assert(
       fc.asyncProperty(method, async (made) => {
         const { type, calls } = makeClass(made, true);

@@ -74,7 +74,7 @@ describe('a key of any value', () => {
 });
 
 describe('different keys', () => {
-  it('B41 different keys are stored under different texts, and such a text used as a key stays the same', () => {
+  it('B41 different keys are stored under different texts, and a stored text used as a key is stored unchanged', () => {
     fc.assert(
       fc.property(differentKeys(20), (keys) => {
         const forms = keys.map(fitKey);
@@ -89,7 +89,7 @@ describe('different keys', () => {
     );
   });
 
-  it('B41 different keys are different locks of one service', async () => {
+  it('B41 a lock on one key does not block any different key', async () => {
     await fc.assert(
       fc.asyncProperty(differentKeys(10), async (keys) => {
         const { service } = await startCore();

@@ -18,7 +18,7 @@ import { startCore, type Core } from '../core/core-fixture.js';
 import { seeded } from './seeded.js';
 import { anyText, anyValue } from './values.js';
 
-/** A function that takes options. */
+/** A function whose options the test tries. */
 interface Place {
   /** For each option, values that are valid, just at a limit, or nearly valid. */
   options: Record<string, fc.Arbitrary<unknown>>;
@@ -321,7 +321,7 @@ describe('@Locked() with any arguments', () => {
     );
   });
 
-  it('B60 @Locked() on anything but a method is refused', () => {
+  it('B60 @Locked() on a property that is no method is refused', () => {
     const target = fc.constantFrom<object>(class Job {}, {}, [], () => {});
     const property = fc.constantFrom<string | symbol | undefined>('run', '', Symbol('run'), undefined);
     const descriptor = fc.oneof(

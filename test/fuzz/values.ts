@@ -26,7 +26,7 @@ export const anyValue: fc.Arbitrary<unknown> = fc.oneof(
   },
 );
 
-/** Text of any UTF-16 units, with half characters and NUL. */
+/** Texts of any UTF-16 units, even with half characters (lone surrogates) and NUL. */
 export const anyText = fc
   .array(fc.oneof(fc.nat(0xffff), fc.constantFrom(0, 0x20, 0x61, 0xd83d, 0xdd12)), { maxLength: 40 })
   .map((units) => String.fromCharCode(...units));

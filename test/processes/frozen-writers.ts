@@ -9,8 +9,8 @@ interface Message {
 }
 
 /**
- * What happened in the rounds of a play. In each round, the holder of a lock is frozen for
- * longer than its ttl.
+ * The results of all rounds. In each round, the holder of a lock is frozen for longer than its
+ * ttl.
  */
 export interface Findings {
   rounds: number;

@@ -60,7 +60,7 @@ export class Instance {
     await this.message((message) => message.event === name && message.key === key);
   }
 
-  /** Lets a frozen instance go on. */
+  /** Lets a frozen instance go on with SIGCONT. */
   wake(): void {
     this.child.kill('SIGCONT');
   }

@@ -32,7 +32,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       ]);
     }
 
-    it('B22 a waiter in another process gets the lock after the release, and its error names the holder', async () => {
+    it('B22 a waiter in another process gets the lock after its release; a refused call gets an error that names the holder', async () => {
       const key = 'handed-over';
       const { fencingToken } = await first.ask<{ fencingToken: number }>('acquire', { key });
       await expect(second.ask('acquire', { key })).rejects.toThrow(
@@ -44,7 +44,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       expect((await waiting).fencingToken).toBeGreaterThan(fencingToken);
     });
 
-    it('B28 a waiter takes over from a killed holder with a greater token, and the run counts as failed', async () => {
+    it('B28 after a holder is killed, a waiter gets the lock with a greater token, and the killed run counts as failed', async () => {
       const key = 'killed';
       const { fencingToken } = await first.ask<{ fencingToken: number }>('acquire', { key });
       const waiting = second.ask<{ fencingToken: number }>('acquire', { key, wait: '20s' });
@@ -57,14 +57,14 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       });
     });
 
-    it('B44 a holder that was frozen past its ttl has lost the lock when it goes on, and frees nothing', async () => {
+    it('B44 a holder that was frozen past its ttl has lost its lock and does not release the lock of its successor', async () => {
       const key = 'frozen';
       await first.ask('acquire', { key });
       const woken = first.ask<{ held: boolean }>('freeze', { key });
       await first.event('freezing', key);
       await second.ask('acquire', { key, wait: '20s' });
       first.wake();
-      // The process knows this at once, before any of its timers runs.
+      // As soon as the process goes on, before any of its timers runs, lock.held is false.
       expect(await woken).toEqual({ held: false });
       await first.event('lost', key);
       expect(await first.ask('release', { key })).toBe(false);
@@ -85,7 +85,7 @@ for (const { name, open } of targetsAmong('sqlite', 'postgres', 'mariadb', 'mysq
       });
     });
 
-    it('B12 after app.close(), nothing keeps the process alive', async () => {
+    it('B12 after app.close(), the process exits, even if it held a lock', async () => {
       await first.ask('acquire', { key: 'closed', ttl: '10m' });
       // The request rejects, because the process exits instead of answering.
       void first.ask('close').catch(() => {});

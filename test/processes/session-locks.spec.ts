@@ -39,7 +39,7 @@ for (const { name, open } of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql
       expect(await next.ask('held', { key: 'job' })).toBe(true);
     });
 
-    it('B12 a process that is closed frees its session lock and ends', async () => {
+    it('B12 app.close() releases a session lock, and the process exits', async () => {
       const [holder, next] = await Promise.all([start('holder'), start('next')]);
       await holder.ask('acquire', { key: 'job' });
       const waiting = next.ask('acquire', { key: 'job', wait: '1h' });

@@ -27,7 +27,7 @@ export const WORLD_FAULTS = [
 
 export type LinkFault = (typeof LINK_FAULTS)[number];
 export type WorldFault = (typeof WORLD_FAULTS)[number];
-/** `overtaken`: a request of a process reached the database after a later one. */
+/** `overtaken`: a request reached the database after a later request of the same process. */
 export type Fault = LinkFault | WorldFault | 'overtaken';
 
 /** The kinds of requests to the store. */
@@ -92,7 +92,7 @@ export const CLOCK_STEP = 40;
 
 /**
  * Faults after which a request can arrive later than requests sent after it. Schedules often
- * have these faults, because they reveal most bugs.
+ * have these faults, because they cause the most intricate failures.
  */
 const TARDY: readonly LinkFault[] = ['delay', 'carried out late'];
 

@@ -141,8 +141,7 @@ class Simulation {
     for (const { ended, process } of this.#workers)
       if (!ended && !process.dead) world.violate(`a call of ${process.name} never ends`);
     for (const process of this.#running()) {
-      // This run checks that no forgotten waiter is left in the queue: the run would wait
-      // behind it and not end.
+      // This run would not end if a forgotten waiter was left in the queue before it.
       const key = world.random.oneOf(world.schedule.keys);
       await this.#ends(
         process.service.run(key, () => {}, { wait: 5 }),

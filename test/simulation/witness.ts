@@ -16,7 +16,7 @@ export interface Hold {
 /** What the witness has seen of one owner id. */
 interface Owner {
   readonly alias: string;
-  /** The ttl of an extension that the holder has requested and not yet sent. */
+  /** The ttl of an extension that the holder has called for, until its request is sent. */
   extension: number | undefined;
   readonly process: SimulatedProcess;
   readonly releases: { readonly sentAt: number; answeredAt: number }[];
@@ -88,8 +88,8 @@ export class Witness {
     const { key, fencingToken } = lock;
     this.world.holds++;
     this.world.story?.tell(process.name, `holds ${key} as ${this.aliasOf(lock.owner)}`);
-    // If the machine is suspended, the lock is checked only after the suspension, like any
-    // other lock.
+    // If the machine is suspended at the grant, the lock is checked only after the suspension,
+    // like all locks.
     const last = this.#tokens.get(key) ?? 0;
     // If a forced release came before the answer to the acquisition, other owners may have got
     // greater tokens since.
