@@ -132,7 +132,7 @@ describe.each(platforms)('LockInterceptor on @Sse() handlers, %s', (_, adapter) 
     await app.happened('released');
     expect(values.observed).toBe(false);
     expect(logged).toHaveLength(1);
-    expect(logged[0]).toContain('had no user');
+    expect(logged[0]).toContain('was not read for as long as the ttl');
   });
 });
 

@@ -317,7 +317,7 @@ describe('the default key', () => {
     const error = await startError({ imports: imports(), providers: [Sync, sameName()] });
     expect(error).toBeInstanceOf(LockError);
     expect(error.message).toContain('"Sync.run"');
-    expect(error.message).toContain("Give one of them a key: @Locked('…')");
+    expect(error.message).toContain("Give one of the methods a key: @Locked('…')");
   });
 
   it('B13 default keys are compared before the store is opened', async () => {
