@@ -10,9 +10,9 @@ const STOPPED = 1_100;
 
 it.each([
   ['stopped', 'a process that was stopped', true],
-  ['paused', 'a process whose monotonic clock stood still meanwhile', false],
+  ['paused', 'a process whose monotonic clock stood still', false],
 ])(
-  'R12 %s: %s for longer than the ttl knows that its lock is lost, before any timer runs',
+  'R12 %s: %s for longer than the ttl finds lock.held to be false, before any timer runs',
   async (how, _, lost) => {
     const child = fork(program, [how], { execArgv: [] });
     try {

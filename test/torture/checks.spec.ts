@@ -174,7 +174,7 @@ describe('the key of a killed worker', () => {
     expect(checksOf(lateTakeOvers(judge(2_251)))).toEqual(['take-over']);
   });
 
-  it('a check of torture allows more time after an outage of the database', () => {
+  it('a check of torture allows more time for a take-over after an outage of the database', () => {
     const outage = [{ from: 1_100, until: 1_600 }];
     expect(judge(3_700, outage)).toEqual([expect.objectContaining({ undisturbed: false, tooLong: false })]);
     expect(checksOf(lateTakeOvers(judge(3_800, outage)))).toEqual(['take-over']);

@@ -50,7 +50,7 @@ export const FAULTS = {
     async strike({ random, holder }) {
       const worker = await holder();
       if (!worker) return undefined;
-      const latency = random.between(50, 200) / 2; // each way
+      const latency = random.between(50, 200) / 2; // Requests and answers get this delay each.
       const duration = random.between(0.8, 1.8) * TTL;
       worker.proxy.delay(latency);
       await sleep(random.between(0.2, 0.6) * TTL);
@@ -124,7 +124,7 @@ export const FAULTS = {
     needs: 'target',
     async strike({ random, some }) {
       const workers = await some();
-      const latency = random.between(50, 600) / 2; // each way
+      const latency = random.between(50, 600) / 2; // Requests and answers get this delay each.
       for (const { proxy } of workers) proxy.delay(latency);
       await sleep(random.between(0.5, 2.5) * TTL);
       for (const { proxy } of workers) proxy.delay(0);

@@ -23,7 +23,7 @@ export class History {
   counts = { acquired: 0, missed: 0, lost: 0, accepted: 0, refused: 0, unknown: 0, notStarted: 0 };
   /** The number of store failures by kind. */
   troubles = new Map();
-  /** Failures that the library reported as permanent, `{ worker, at, what, error, cause }`. */
+  /** Failures that the library reported as permanent: `{ worker, at, what, error, cause }`. */
   permanent = [];
   #files = [];
 

@@ -132,7 +132,10 @@ export class Torturer {
     };
   }
 
-  /** Picks one worker, often a holder; sometimes several or all. */
+  /**
+   * Picks the workers for a fault: mostly one, often the holder of a lock; sometimes half of
+   * the workers or all.
+   */
   async #some(live, holder) {
     const { random } = this;
     const share = random.next();

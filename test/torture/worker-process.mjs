@@ -19,7 +19,10 @@ const DIRTY_PATIENCE = 3_000;
  * between check and write, and `died` when the process has ended without being killed.
  */
 export class WorkerProcess extends EventEmitter {
-  /** `starting`, `running`, `frozen`, `dead`, `stopping` or `stopped`. */
+  /**
+   * The state of the process: `starting`, `running`, `frozen`, `dead`, `stopping` or
+   * `stopped`.
+   */
   state = 'dead';
   /** The name of the worker in the history, which is new for each start. */
   id;
@@ -84,7 +87,8 @@ export class WorkerProcess extends EventEmitter {
     this.state = 'frozen';
     child.send({ order: 'freeze' });
     await sleep(duration);
-    // A process that has not stopped yet would ignore a single SIGCONT.
+    // SIGCONT is repeated, since a process that has not stopped yet would ignore a single one
+    // and stop afterwards.
     while (!thawed.signal.aborted && !hasEnded(child)) {
       child.kill('SIGCONT');
       await sleep(20);
