@@ -26,7 +26,7 @@ export interface KnexClient {
    */
   readonly connectionSettings?: Settings;
   readonly connectionConfigProvider?: () => Promise<Settings> | Settings;
-  /** Missing after `destroy()`. */
+  /** Missing once the application has called `destroy()`. */
   readonly pool?: Tarn;
   readonly driver: Driver;
   acquireConnection(): Promise<unknown>;

@@ -141,7 +141,7 @@ export const STORE_OPTIONS = ['writeConcern', 'deleteUnusedAfter', 'weak', 'batc
 const COLLECTION = /^[A-Za-z_][A-Za-z0-9_.-]{0,119}$/;
 const DATABASE = /^[A-Za-z0-9_-]{1,63}$/;
 const WEAK = { w: 1, journal: false };
-const LONGEST_TTL_INDEX = 2_147_483_647; // seconds
+const LONGEST_TTL_INDEX = 2_147_483_647; // in seconds
 
 /** @throws LockError that names the wrong option and its rule */
 export function readStoreOptions(options: MongoLockStoreOptions): StoreSettings {

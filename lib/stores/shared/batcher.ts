@@ -248,8 +248,9 @@ export class Batcher<Request extends BatchedRequest, Result> {
   }
 
   /**
-   * Watches a statement, and sends the next one when it ends. @param free frees the keys of
-   * the statement
+   * Watches a statement, and sends the next statement when this statement ends.
+   *
+   * @param free frees the keys of the statement
    */
   #track<T>(lane: Lane, load: number, statement: Promise<T>, free: () => void, ended = () => {}): Promise<T> {
     const leave = lane.begin(load, free);

@@ -29,7 +29,7 @@ export interface KeyState {
   expiresAt: number;
   lastTick: number | null;
   paused: boolean;
-  /** The last ended run of the key. */
+  /** The run of the key that ended last. */
   lastRun?: RunState | undefined;
 }
 

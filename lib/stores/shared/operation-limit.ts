@@ -26,8 +26,9 @@ export class TimeLimit {
   }
 
   /**
-   * Resolves to the result of the work, or rejects when the limit expires. @param giveBack
-   * receives a result that comes too late
+   * Resolves to the result of the work, or rejects when the limit expires.
+   *
+   * @param giveBack receives a result that comes too late
    */
   async race<T>(work: Promise<T>, giveBack?: (late: T) => Promise<unknown>): Promise<T> {
     try {

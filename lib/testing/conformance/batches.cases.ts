@@ -222,7 +222,7 @@ async function releases(store: LockStore, { key, owner }: Grant, end?: ReleaseRe
   assert.equal(
     await store.release(key, owner, { ...end, timeout }),
     true,
-    `the owner of ${show(key)} could not release it`,
+    `the owner of the lock ${show(key)} could not release it`,
   );
 }
 

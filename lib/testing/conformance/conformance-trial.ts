@@ -265,7 +265,7 @@ export function lastRunOf(found: LockInspection): LockRun {
   return found.lastRun;
 }
 
-/** The only winner of a race. */
+/** Returns the winner of a race, and checks that there is exactly one. */
 export function onlyOne(winners: Grant[]): Grant {
   const [winner, ...others] = winners;
   assert.ok(winner, 'the key is free, but no racer got it');
