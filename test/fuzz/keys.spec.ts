@@ -131,7 +131,11 @@ describe('different keys in databases', () => {
       beforeAll(async () => (fixture = await Fixture.open(target)));
       afterAll(() => fixture.dispose());
 
-      it('B41 the database treats no two different keys as equal: all can be held at once', async () => takeAll(await fixture.store()), 60_000);
+      it(
+        'B41 the database treats no two different keys as equal: all can be held at once',
+        async () => takeAll(await fixture.store()),
+        60_000,
+      );
     });
 
   describe('on MongoDB', () => {
@@ -139,6 +143,10 @@ describe('different keys in databases', () => {
     const fixture = new MongoFixture();
     afterAll(() => fixture.dispose());
 
-    it('B41 the database treats no two different keys as equal: all can be held at once', async () => takeAll(await fixture.store()), 60_000);
+    it(
+      'B41 the database treats no two different keys as equal: all can be held at once',
+      async () => takeAll(await fixture.store()),
+      60_000,
+    );
   });
 });
