@@ -15,7 +15,10 @@ import { ownersIn, shownBy } from './shown-by.js';
  * An owner id that is no UUID, unlike the library's own ids: callers of a store may choose it.
  */
 const OWNER = "wörker-7'capability-0123456789";
-/** The owner id of the holder. A request with another owner id does not contain it. */
+/**
+ * The owner id of the holder. An error may not show it, even if the request had another owner
+ * id.
+ */
 const HELD = '1b4e28ba-2fa1-41d2-883f-0016d3cca427';
 const UUID = /[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/i;
 

@@ -36,7 +36,10 @@ export function ownersIn(value: unknown, owners: Iterable<string>): string[] {
   return [...owners].filter((owner) => formsOf(owner).some((form) => text.includes(form)));
 }
 
-/** The index leaves out owner ids with fewer letters than this. */
+/**
+ * Owner ids with fewer letters than this are left out of the index, because they also occur in
+ * ordinary words.
+ */
 const START = 8;
 
 /**
@@ -83,6 +86,8 @@ function valueOf(found: object, property: string | symbol): unknown {
   try {
     return Reflect.get(found, property);
   } catch (error) {
-    return error; // The getter needs another `this`: its error is searched instead of a value.
+    // A getter may throw without the right `this`. Its error is then searched instead of a
+    // value.
+    return error;
   }
 }

@@ -287,7 +287,7 @@ for (const target of targetsAmong('mariadb', 'mysql', 'mysql56'))
           const held = await others.acquire(key);
           const sliced = await deployment.locks({ store: typeOrmSessionStore({ keepAlive: '100ms' }) });
           const waiting = sliced.acquire(key, { wait: Infinity });
-          // This lasts as long as ten slices of the other call's wait.
+          // During this second, the other call waits for the key in ten slices of 100 ms.
           expect(await locks.tryAcquire(key, { wait: '1s' })).toBeNull();
           await held.release();
           expect((await waiting).held).toBe(true);

@@ -19,8 +19,7 @@ function openMemory() {
 }
 
 async function openSql(options) {
-  // The pool keeps all of its connections open, so that every change of their number is a
-  // leak.
+  // The pool keeps all of its connections open, so that only a leak changes their number.
   const extra = options.type === 'postgres' ? { max: POOL, idleTimeoutMillis: 0 } : {};
   const dataSource = await new DataSource({ ...options, extra }).initialize();
   return {

@@ -34,8 +34,6 @@ export class TcpProxy {
   /**
    * @param at the port to listen on: with the port of a closed proxy, the server seems to be
    * back
-   * @param at the port to listen on; on the port of a closed proxy, the server seems to come
-   * back
    */
   static async open(options: { host?: string; port?: number }, at = 0): Promise<TcpProxy> {
     const server = createServer();

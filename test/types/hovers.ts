@@ -141,8 +141,8 @@ function isOfLib({ symbol }: ts.Type): boolean {
 }
 
 /**
- * Tells whether users never write the name: it is private, or an option that another option
- * excludes, or a member that a client of the application has.
+ * Tells whether users never write the name: it is private or internal, or an option that
+ * another option excludes, or a member that a client of the application has.
  */
 function isHidden(node: ts.Declaration): boolean {
   if (ts.isPropertySignature(node) && node.type?.kind === ts.SyntaxKind.UndefinedKeyword) return true;

@@ -6,7 +6,10 @@ import type { SqlStore, Target } from '../../servers/targets.js';
 export interface ClientKind {
   name: string;
   stores: readonly SqlStore[];
-  /** The parts that this client lacks; see the options of `sqlExecutorConformance`. */
+  /**
+   * The optional parts of an executor that this client lacks, as `sqlExecutorConformance`
+   * names them.
+   */
   without?: (store: SqlStore) => SqlExecutorConformanceOptions['without'];
   /** Opens a client on the database, with a pool of this size, as an application does. */
   open: (target: Target, poolSize?: number) => Promise<TestClient>;

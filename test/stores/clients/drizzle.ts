@@ -91,7 +91,7 @@ async function openSqlite(target: Target): Promise<TestClient<never>> {
 
 export function openDrizzlePg(target: Target, poolSize = 6): { db: NodePgDatabase; pool: PgPool } {
   const pool = new PgPool({ ...serverOf(target), max: poolSize });
-  // The specs end sessions of the server, whose errors need a listener.
+  // The specs end sessions of the pool, which would end the process without this listener.
   pool.on('error', () => undefined);
   return { db: drizzlePg(pool), pool };
 }

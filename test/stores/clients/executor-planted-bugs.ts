@@ -26,7 +26,7 @@ function withoutProof(text: string): string {
   return text.replaceAll('statement_timestamp() = transaction_timestamp()', 'TRUE');
 }
 
-/** Runs each statement in a transaction of its own instead of the caller's. */
+/** Runs each statement in a transaction of its own instead of the caller's transaction. */
 function inTransactionOf(right: StatementExecutor<any>, doing: string): StatementExecutor['query'] {
   return (text, values) =>
     right.transaction((own) => right.queryIn(own, doing)(text, values), { timeout: 10_000 });

@@ -8,7 +8,7 @@ export const pg: ClientKind = {
 
   async open(target, poolSize = 6): Promise<TestClient<PoolClient>> {
     const pool = new Pool({ ...serverOf(target), max: poolSize });
-    // The spec ends sessions that are still open, whose errors need a listener.
+    // The spec ends sessions of the pool, which would end the process without this listener.
     pool.on('error', () => undefined);
     const idle = await pool.connect();
     idle.release();

@@ -77,8 +77,8 @@ if (mongodbIsSelected())
         data: { failCommands: [command], appName, ...data },
       });
     /**
-     * Makes the release of a batch fail. The single releases before it send the same command,
-     * and are skipped.
+     * Makes the release of a batch fail, and also the single releases before it, which send
+     * the same command.
      */
     const failReleases = (data: object) => fail(data, 'update', ALONE + 1);
 

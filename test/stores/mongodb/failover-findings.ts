@@ -1,4 +1,4 @@
-/** One time for which a worker held the lock, as the worker saw it. */
+/** A period in which a worker held the lock, as the worker saw it. */
 export interface Hold {
   token: number;
   /**

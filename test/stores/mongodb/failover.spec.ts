@@ -29,8 +29,8 @@ const TTL = 1_500;
 const WAYS = ['plain', 'fenced', 'transaction'] as const;
 const DATABASE = 'failover';
 /**
- * How many milliseconds a test waits for progress: a member whose source is frozen may need
- * half a minute to find another source.
+ * The time limit of a test, in milliseconds: a member whose source is frozen may need half a
+ * minute to find another source.
  */
 const PATIENCE = 90_000;
 
@@ -381,7 +381,7 @@ function figuresOf(
     .filter(({ to }) => to > faultAt);
   const gap = gaps.toSorted((a, b) => b.length - a.length)[0] ?? { length: 0, to: faultAt };
   const waits = reports
-    // Workers that held the lock only before the fault have no such moment.
+    // Workers that held the lock only before the fault are left out.
     .flatMap(({ holds }) => holds.find(({ from }) => from >= gap.to)?.from ?? [])
     .map((from) => from - faultAt)
     .toSorted((a, b) => a - b);

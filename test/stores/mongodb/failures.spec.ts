@@ -103,7 +103,7 @@ if (mongodbIsSelected())
         message: expect.stringMatching(/waiting for replication timed out/),
       });
       const found = await store.inspect(key);
-      // The server had carried out the write whose outcome was unknown to the store.
+      // The server had carried out the write, although the store did not learn the outcome.
       expect(found).toMatchObject({ state: 'held' });
       expect(await unsure.acquire(key, 'o', 60_000)).toMatchObject({ acquired: false, reason: 'held' });
       expect(await unsure.acquire(key, 'o', 60_000, { resend: true })).toEqual({

@@ -213,7 +213,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql'))
         }
         await client.transaction(async (transaction) => {
           const { connection = transaction } = transaction;
-          // The pool has one of these listeners itself.
+          // There are at most two listeners: one of the pool, and one of all stores together.
           expect(connection.listenerCount('error')).toBeLessThanOrEqual(2);
         });
       });

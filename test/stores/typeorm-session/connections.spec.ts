@@ -9,8 +9,8 @@ import { SessionFixture, sessionStoreOver, sessionTargets } from './fixture.js';
 
 const TTL = 30_000; // Session locks ignore the ttl, because they have no lease.
 
-// If a lost connection reported an error after its test, Jest would fail the test: it finds
-// promises that reject without a handler.
+// A late error of a lost connection would fail its test, because Jest reports promises that
+// reject without a handler.
 for (const target of sessionTargets())
   describe.each(CLIENTS)(`connections of session locks on ${target.name} over %s`, (client) => {
     let fixture: SessionFixture;
@@ -76,7 +76,8 @@ for (const target of sessionTargets())
       expect(await lost).toMatchObject({ key, owner: 'owner' });
       expect(await store.renew(key, 'owner', TTL)).toBe(false);
       expect(await store.release(key, 'owner')).toBe(false);
-      // At most one new connection: it tells the server to end the session.
+      // The store opens at most one new connection, over which it tells the server to end the
+      // session.
       expect(proxy.accepted - accepted).toBeLessThanOrEqual(1);
       await dispose();
     });

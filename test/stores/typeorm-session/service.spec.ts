@@ -147,7 +147,7 @@ for (const target of sessionTargets())
       const lock = await locks.acquire(key);
       const callers = Array.from({ length: 10 }, () => others.run(key, () => 1, { wait: Infinity }));
       await fixture.waiting(key);
-      // One session belongs to the holder, and all waiters share the other.
+      // There are two sessions: the holder's, and a session that all waiters share.
       expect(await fixture.sessions()).toHaveLength(2);
       await lock.release();
       await Promise.all(callers);

@@ -7,8 +7,8 @@ import { breaking, CLIENTS, Fixture, poolOf, sqlOf, storeOver, targetsAmong } fr
 import { newKey, tokenOf } from '../keys.js';
 import { TcpProxy } from '../tcp-proxy.js';
 
-// If an abandoned request reported an error after its test, Jest would fail the test: it finds
-// promises that reject without a handler.
+// A late error of an abandoned request would fail its test, because Jest reports promises that
+// reject without a handler.
 for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
   describe.each(CLIENTS)(`connections to ${target.name} over %s`, (client) => {
     let fixture: Fixture;

@@ -121,7 +121,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         const [held, free] = [`besetzt ü ${newKey()}`, `frei ü ${newKey()}`];
         tokenOf(await other.acquire(held, 'owner', TTL));
         await leaveAll(sql);
-        // The first use of such a connection may fail; the pool then closes it.
+        // An operation may fail once on each of these connections, which the pool then closes.
         const mayFail = kind.includes('statement_timeout');
         const attempt = async <T>(operation: () => Promise<T>): Promise<T> => {
           for (let tries = 1; ; tries++)

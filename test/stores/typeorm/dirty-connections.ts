@@ -1,8 +1,7 @@
 import type { DataSource } from 'typeorm';
 
 /**
- * Statements that make a connection dirty. The store's message about this has to match
- * `names`.
+ * Statements that make a connection dirty. `names` has to match the store's message about it.
  */
 export interface Dirt {
   sql: string[];

@@ -95,8 +95,7 @@ for (const target of targetsAmong('postgres'))
 
     it('A4 a grant survives a crash although the database or the session does not wait for its disk', async () => {
       const withoutTypes: string = '../../servers/postgres.mjs';
-      // With the usual delay, the server could write its log before the crash, and the test
-      // would show nothing.
+      // A longer wal_writer_delay keeps the server from writing its log before the crash.
       const server = await (await import(withoutTypes)).start({ 'wal-writer-delay': '10s' });
       let own: DataSource | undefined;
       const connect = () => new DataSource({ type: 'postgres', url: server.url, poolSize: 1 }).initialize();

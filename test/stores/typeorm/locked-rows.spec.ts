@@ -143,8 +143,8 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(await renewal).toBe(true);
       });
 
-      // MySQL 5 is left out: its renewal reads the clock first and waits for the row then, so
-      // it may revive a lease that has expired within two seconds.
+      // MySQL 5 is left out: its renewal reads the clock before it waits for the row, so it
+      // may revive a lease that expires during this wait of up to two seconds.
       if (target.name !== 'mysql56')
         it('B50 a lease that expires while its row is locked is not revived', async () => {
           const key = newKey();

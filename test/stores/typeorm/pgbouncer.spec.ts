@@ -67,8 +67,8 @@ for (const { open } of targetsAmong('postgres'))
             expect(await store.release(key, 'owner')).toBe(true);
           }),
         );
-        // The pooler had lost a statement (26000) or knew its name already (42P05), and the
-        // store repeated it without a name.
+        // The pooler had lost a statement (26000) or knew its name already (42P05), so the
+        // store repeated the statement without a name.
         expect(statements.length).toBeGreaterThan(3 * keys.length);
         statements.length = 0;
         tokenOf(await store.acquire(newKey(), 'owner', TTL));

@@ -50,8 +50,8 @@ for (const target of targetsAmong('sqlite', 'postgres', 'mysql', 'mariadb', 'mys
         `INSERT INTO locks (${quoted}, owner, token, expires_ms, renewed_ms, last_ended_ms, tick_ms, paused) VALUES ${values.join()}`,
       );
     };
-    // Without the row of SQLite that has the empty key: it remembers tokens that were ahead of
-    // the clock.
+    // The row with the empty key is left out: on SQLite, it remembers tokens that were ahead
+    // of the clock.
     const keys = async (): Promise<string[]> =>
       (await application.query(`SELECT ${quoted} FROM locks WHERE ${quoted} <> '' ORDER BY ${quoted}`)).map(
         (row: any) => String(row.key),

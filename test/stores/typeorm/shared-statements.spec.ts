@@ -210,7 +210,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb'))
       // A key that is certainly in a batch, which the first key is not, because its request is
       // sent alone.
       const tried = keys.slice(20).at(-1) ?? '';
-      // On MySQL, a batch contains the bytes of a key as hexadecimal digits.
+      // On MySQL and MariaDB, a batch has the bytes of a key as hexadecimal digits.
       proxy.cutAfter(postgres ? tried : Buffer.from(tried).toString('hex'));
       const results = await Promise.allSettled(keys.map((key) => far.acquire(key, `owner of ${key}`, TTL)));
       const failed = keys.filter((_, i) => results[i]?.status === 'rejected');

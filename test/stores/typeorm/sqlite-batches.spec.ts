@@ -18,7 +18,7 @@ for (const target of targetsAmong('sqlite'))
     let other: any;
     let keys: string[];
     const statements: string[] = [];
-    /** The test's work in the middle of each statement that writes a lock. */
+    /** What the test does in the middle of each statement that writes a lock. */
     let meanwhile: () => void;
 
     const Driver = recordingDriver(statements, (connection) =>

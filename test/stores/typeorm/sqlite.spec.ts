@@ -70,8 +70,8 @@ for (const target of targetsAmong('sqlite'))
       const key = newKey();
       other.exec('BEGIN IMMEDIATE');
       const acquisition = store.acquire(key, 'o', TTL);
-      // The acquisition waits without blocking the event loop, so that this commit can end the
-      // wait.
+      // The acquisition waits without blocking the event loop, so that the other connection
+      // can commit, which ends the wait.
       await new Promise((resolve) => setImmediate(resolve));
       other.exec('COMMIT');
       tokenOf(await acquisition);

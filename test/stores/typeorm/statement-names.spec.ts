@@ -60,7 +60,7 @@ for (const target of targetsAmong('postgres'))
       const runner = application.createQueryRunner();
       const { connection } = await runner.connect();
       await runner.release();
-      // One of these two listeners belongs to pg.
+      // There are two listeners: one of pg, and one of all stores together.
       expect(connection.listenerCount('readyForQuery')).toBe(2);
       expect(connection.listenerCount('parameterStatus')).toBe(1);
     });
@@ -84,7 +84,7 @@ for (const target of targetsAmong('postgres'))
       await application.query('DEALLOCATE "nestjs-locked:renew"');
       statements.length = 0;
       await store.renew(key, 'o', TTL);
-      // The additional statement shows that the store has tried the statement by its name.
+      // The additional statement shows that the store tried its statement by name first.
       expect(statements.length).toBeGreaterThan(2);
     });
   });

@@ -24,7 +24,8 @@ const ROUND_TRIPS = {
     manyWithLost: 2,
   },
   mysql: {
-    newKey: 5, // Two of them set the session's lock wait for the insert, and reset it.
+    // Two of these round trips set the session's lock wait for the insert, and reset it.
+    newKey: 5,
     freeKey: 1,
     heldKey: 2,
     renew: 1,

@@ -173,8 +173,7 @@ for (const target of targetsAmong('postgres'))
       try {
         const connect = () => new DataSource({ type: 'postgres', url: server.url }).initialize();
         own = await connect();
-        // With the usual delay, the server could write its log before the crash, and the test
-        // would show nothing.
+        // A longer wal_writer_delay keeps the server from writing its log before the crash.
         await own.query(`ALTER SYSTEM SET wal_writer_delay = '10s'`);
         await own.query('SELECT pg_reload_conf()');
         const storeOn = (dataSource: DataSource) => new TypeOrmLockStore(dataSource, { asyncRelease: true });

@@ -61,7 +61,7 @@ for (const target of targetsAmong('postgres', 'mariadb', 'mysql', 'mysql56'))
         await service.run(key, async (lock) => {
           const before = await session();
           const refused = lock.transaction(async (manager: EntityManager) => {
-            // The server refuses the write, as a server that has become a replica does.
+            // Makes the server refuse the write, as a server that has become a replica does.
             await manager.query('SET TRANSACTION READ ONLY');
             await writers.write(manager, key);
           });

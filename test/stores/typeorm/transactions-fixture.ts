@@ -126,7 +126,7 @@ export class Writers {
     return { key, token: tokenOf(await this.store.acquire(key, 'holder', ttl)) };
   }
 
-  /** Gives the key to the thief, as if its lease had expired. */
+  /** Ends the holder's lease, and gives the key to the thief. */
   async steal(key: string): Promise<void> {
     await this.thief.forceRelease(key);
     tokenOf(await this.thief.acquire(key, 'thief', TTL));

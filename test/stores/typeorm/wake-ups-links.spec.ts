@@ -17,8 +17,8 @@ import { TTL, WakeUps, Waiter } from './wake-ups-fixture.js';
  */
 const AT_ONCE = 8_000;
 
-// If a dead connection reported an error after its test, Jest would fail the test: it finds
-// promises that reject without a handler.
+// A late error of a dead connection would fail its test, because Jest reports errors without a
+// handler.
 for (const target of targetsAmong('postgres'))
   describe.each(CLIENTS)('the listening connection of a process, over %s', (client) => {
     let database: WakeUps;

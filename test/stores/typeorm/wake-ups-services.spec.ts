@@ -178,7 +178,8 @@ for (const target of targetsAmong('postgres'))
       const [first, second] = [await start(), await start()];
       const instance = await instances.start(database.fixture.target.options, 'holder');
       const key = newKey();
-      await instance.ask('acquire', { key }); // The child process acquires the key for 1 s.
+      // The child process acquires the key with a ttl of 1 s.
+      await instance.ask('acquire', { key });
       const waiting = [first.acquire(key), second.acquire(key)];
       await inLine(key, 2);
       await instance.kill('SIGKILL');

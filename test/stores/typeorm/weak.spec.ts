@@ -77,7 +77,7 @@ for (const target of sqlTargets())
             /table public\.changing is not UNLOGGED.*option table.*SET UNLOGGED.*option weak/,
           ),
         });
-        // This is the statement that the error recommends.
+        // The error of the start has recommended this statement.
         await application.query('ALTER TABLE changing SET UNLOGGED');
         await store(weak).prepare();
         await expect(store(durable).prepare()).rejects.toMatchObject({
