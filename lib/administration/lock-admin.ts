@@ -109,7 +109,7 @@ export class LockAdmin {
   async forceRelease(
     key: string,
     request: {
-      /** Why the key is freed. It is logged. */
+      /** Why the key is freed. The reason is logged. */
       reason: string;
     },
   ): Promise<boolean> {

@@ -7,8 +7,8 @@ import { EXIT } from './exit-codes.js';
 export const STOP_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'];
 
 /**
- * A terminal sends these signals to all programs in the foreground. If this process forwarded
- * them, the command would receive them twice.
+ * A terminal sends SIGINT and SIGQUIT to all programs in the foreground. If this process
+ * forwarded such a signal, the command would receive it twice.
  */
 const BY_TERMINAL = new Set<NodeJS.Signals>(['SIGINT', 'SIGQUIT']);
 

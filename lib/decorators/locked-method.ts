@@ -90,7 +90,10 @@ export class LockedMethod {
     return this.#job(instance);
   }
 
-  /** The settings of the method: its options, and the module's defaults for the others. */
+  /**
+   * The settings of the method: its own options, and the module's defaults for all options
+   * that it does not give.
+   */
   settingsFor(internals: LockInternals): LockSettings {
     const known = this.#settings.get(internals);
     if (known) return known;
@@ -202,8 +205,8 @@ export class LockedMethod {
       if (firing && result.error.reason === 'tick-done') return undefined;
       return this.#busy(result.error, args, firing);
     } catch (error) {
-      // A call that was still waiting at the shutdown is skipped like a busy one: other
-      // instances run the tick.
+      // A call that was still waiting at the shutdown is skipped, as if the lock were busy:
+      // other instances run the tick.
       if (!begun && locks.stopping && this.busyBehaviour === 'skip') return undefined;
       throw error;
     }
@@ -222,7 +225,8 @@ export class LockedMethod {
     if (typeof key === 'string') return key;
     if (key === undefined) return this.defaultKey(instance);
     const made: unknown = key(...(args as never));
-    // A promise is refused as a key below, and its rejection must not end the process.
+    // If the key function returned a promise, the key is refused below. A rejection of the
+    // promise must not end the process.
     if (made instanceof Promise) made.catch(() => {});
     assertKeyOf(made, `The key function of @Locked() on ${this.where} returned no key.`);
     return made;

@@ -34,7 +34,7 @@ const FINAL = new Set<RefusalReason | undefined>(['paused', 'tick-done', 'tick-a
 export class Acquisition {
   readonly #attempts: Attempts;
   readonly #startedAt: number;
-  /** The monotonic time at which the call stops waiting. It makes one last attempt then. */
+  /** The monotonic time at which the call stops waiting, and makes one last attempt. */
   readonly #deadline: number;
 
   constructor(
@@ -171,8 +171,8 @@ export class Acquisition {
           const waiter = { owner, ttl: storeTtl(ttl), label };
           return await release(this.storeKey, holder.owner, waiter, { outcome, timeout });
         } catch (error) {
-          // Only this error shows whether the store may still carry the request out: the
-          // LockStoreError that wraps it later does not.
+          // Only the store's own error shows whether the store may still carry the request
+          // out. The LockStoreError that wraps it later does not.
           refused = !mayBeCarriedOut(error);
           throw error;
         }

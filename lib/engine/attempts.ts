@@ -238,7 +238,7 @@ export class Attempts {
     const free = (): void => this.#free(owner);
     const lease = owner === this.#owner ? this.#lease : undefined;
     if (lease?.handedOff) return;
-    // The call is releasing its lock, and that release comes first.
+    // If the call has begun to release its lock, that release comes first.
     if (lease?.released) void lease.released.then(free, free);
     else if (this.#abandoned || owner !== this.#owner || lease?.open === false) free();
     else this.#mayHold = true;

@@ -136,8 +136,8 @@ export class LeaseKeeper implements LockKeeper {
   }
 
   /**
-   * Releases the lock with this owner id. If this process does not hold it, it releases the
-   * lease in the store.
+   * Releases the lock with this owner id. If this process does not hold the lock, the lease is
+   * released in the store.
    */
   async releaseOwned(storeKey: string, owner: string): Promise<boolean> {
     for (const [lease, { lock }] of this.#held)

@@ -24,7 +24,10 @@ import type { WaitQueues } from './wait-queue.js';
  */
 export interface HeldLock {
   lock: Lock;
-  /** Of the call's settings, only these are kept: a process may hold 100,000 locks. */
+  /**
+   * Of the call's settings, only minHold, stealAfter and onLost are kept, since a process may
+   * hold 100,000 locks.
+   */
   minHold: number;
   stealAfter: number | undefined;
   onLost: LostCallback | undefined;
@@ -83,8 +86,8 @@ export class LeaseReleaser {
     let waiterKnows = false;
     try {
       if (lease.pendingRequest) await lease.pendingRequest;
-      // Read this now: a call that begins to wait later makes an attempt of its own, so it
-      // need not be counted.
+      // Find out now whether calls wait: a call that begins to wait later makes an attempt of
+      // its own, so it need not be counted.
       waiting = store.notifiesWaiters === true && queues.has(storeKey);
       const toWaiter = believed && this.#heldFor(held) >= minHold ? queues.firstAfter(lease) : undefined;
       const taken = toWaiter ? await toWaiter(lease, outcome) : 'refused';

@@ -21,7 +21,7 @@ const EACH_TIME = {
     `${methods.join(', ')}: the application has no scheduler, so nothing calls ${methods.length === 1 ? 'this method' : 'these methods'}. Import ScheduleModule.forRoot() from @nestjs/schedule.`,
   severalSchedulers: (count: number) =>
     `The application has ${count} schedulers, so each tick calls each scheduled method ${count} times. Import ScheduleModule.forRoot() once, in the root module.`,
-  /** @param ahead milliseconds by which the store's clock is ahead of this machine's */
+  /** @param ahead milliseconds by which the store's clock is ahead of this machine's clock */
   clocksDiffer: (ahead: number) =>
     `The clock of this machine is ${(Math.abs(ahead) / 1000).toFixed(1)} s ${ahead > 0 ? 'behind' : 'ahead of'} the clock of the lock store. While locking is disabled, fencing tokens come from this machine's clock: after locking is disabled or enabled, fenced writes may be refused for that long. Synchronize both clocks with a time server.`,
   minifiedKeys: (keys: string[]) =>
@@ -160,8 +160,8 @@ export class LockLogger {
 
   releasedInTransaction(key: string, job: string | undefined): void {
     const { methods, keys } = this.#insideTransaction;
-    // An earlier warning has said that this lock is taken inside a transaction, which is the
-    // cause.
+    // Do not warn again: an earlier warning has named the cause, that the lock is taken inside
+    // a transaction.
     if (job === undefined ? keys.has(key) : methods.has(job)) return;
     this.warn('releasedInTransaction', key, job);
   }

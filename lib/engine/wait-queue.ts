@@ -150,7 +150,7 @@ export class WaitQueues {
     if (this.#closedWith) throw this.#closedWith;
   }
 
-  /** Ends all waits with this error. Waits that begin later end with it, too. */
+  /** Ends all waits with this error. Waits that begin later end with the same error. */
   close(error: Error): void {
     this.#closedWith = error;
     for (const { waiters } of this.#queues.values()) for (const waiter of waiters) waiter.fail(error);
@@ -243,7 +243,7 @@ export class Waiter {
       });
     try {
       await this.#sleep(ms);
-      // A holder may be releasing the lock to this waiter when the pause ends, so await the
+      // If a holder is releasing the lock to this waiter when the pause ends, wait for the
       // result.
       const taken = takingOver && (await this.orFailure(takingOver));
       return typeof taken === 'string' ? undefined : taken;

@@ -41,7 +41,7 @@ export interface AcquireRequest extends StoreRequest {
    */
   wait?: number;
   /**
-   * Ends the wait when it aborts. The store then refuses the request and leaves nothing
+   * When this signal aborts, the store ends the wait, refuses the request and leaves nothing
    * behind. For stores that are {@link SessionBound}.
    */
   signal?: AbortSignal;

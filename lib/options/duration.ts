@@ -76,7 +76,7 @@ export function parseDuration(
 }
 
 function parseText(text: string): number {
-  // The package `ms` throws on such texts.
+  // The package `ms` throws on an empty text, and on more than 100 characters.
   if (text.trim() === '' || text.length > 100) return Number.NaN;
   return (ms as (text: string) => number | undefined)(text) ?? Number.NaN;
 }

@@ -139,7 +139,9 @@ export interface LossOptions {
 /** Options of `acquire` and `tryAcquire`. @publicApi */
 export type AcquireOptions = LockOptions &
   OnceOptions & {
-    /** Ends the wait when it aborts; the call then rejects with the signal's reason. */
+    /**
+     * When this signal aborts, the wait ends, and the call rejects with the signal's reason.
+     */
     signal?: AbortSignal | undefined;
     /** Called once when this lock is lost. Default: the `onLost` of the module. */
     onLost?: LostCallback | undefined;
@@ -150,7 +152,9 @@ export type RunOptions = LockOptions &
   OnceOptions &
   ReentryOptions &
   LossOptions & {
-    /** Ends the wait when it aborts; the call then rejects with the signal's reason. */
+    /**
+     * When this signal aborts, the wait ends, and the call rejects with the signal's reason.
+     */
     signal?: AbortSignal | undefined;
   };
 

@@ -63,8 +63,8 @@ export interface LockSettings extends OptionSettings {
    */
   readonly leaseOption: string | undefined;
   /**
-   * Names the option `once` in the same way, if it was given. It needs a store that remembers
-   * what has run.
+   * Names the option `once` for an error message, if it was given: it needs a store that
+   * remembers what has run.
    */
   readonly onceOption: string | undefined;
 }

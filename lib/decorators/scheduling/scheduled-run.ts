@@ -112,7 +112,7 @@ class TickRecord {
     let refused: LockNotAcquiredError | undefined;
     const result = await tryRun(async (lock) => {
       refused = await this.#begin();
-      // The caller gets `refused` and not this value.
+      // This value is not used: the caller gets the refusal.
       if (refused && refused.reason !== 'tick-ahead') return undefined as T;
       refused = undefined;
       lock.assertHeld(); // the lock may have been lost while the tick was recorded
@@ -140,8 +140,8 @@ class TickRecord {
     const inspect = store.inspect.bind(store, this.storeKey);
     const { lastTick, state } = await this.#ask('inspection', () => inspect());
     const last = lastTick?.getTime() ?? -Infinity;
-    // A record that lies this far ahead may come from a wrong clock: only the store can
-    // compare it with its own clock.
+    // If the recorded tick lies this far ahead, it may come from a wrong clock. Only the store
+    // can compare it with its own clock, so the store decides.
     if (last > once.tick + once.ahead) return false;
     return last > once.tick || (last === once.tick && !(once.failOver && state !== 'free'));
   }
