@@ -1,4 +1,4 @@
-// Starts an application with locks in a process of its own, so that no other work shares its
+// Starts an application with locks in a separate process, so that no other work shares its
 // event loop, memory and compiler.
 import { LockNotAcquiredError } from '../dist/esm/index.js';
 import { serve } from './child-process.mjs';

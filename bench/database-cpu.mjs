@@ -44,7 +44,7 @@ function statOf(pid) {
   try {
     return readFileSync(`/proc/${pid}/stat`, 'utf8');
   } catch (error) {
-    // The process has ended meanwhile.
+    // The process has ended since its number was listed.
     if (error.code === 'ENOENT' || error.code === 'ESRCH') return undefined;
     throw error;
   }

@@ -1,10 +1,10 @@
-/** A goal that is an upper limit. */
+/** Makes a goal that is reached if the value is at most the limit. */
 export const atMost = (limit) => ({
   text: `<= ${limit.toLocaleString('en')}`,
   isReached: (value) => value <= limit,
 });
 
-/** A goal that is a lower limit. */
+/** Makes a goal that is reached if the value is at least the limit. */
 export const atLeast = (limit) => ({
   text: `>= ${limit.toLocaleString('en')}`,
   isReached: (value) => value >= limit,

@@ -67,7 +67,7 @@ export async function createApplication(imports, providers = []) {
   return NestFactory.createApplicationContext(module, QUIET);
 }
 
-/** The connection options of TypeORM for a database. */
+/** Returns the connection options of TypeORM for a database of the bench. */
 export function dataSourceOptions(store, url, connections) {
   const common = { logging: false };
   if (store === 'sqlite') return { ...common, type: 'better-sqlite3', database: url };
@@ -103,8 +103,8 @@ export function unlessThere(error) {
 }
 
 /**
- * Whether this build of the library has an option of `typeOrmStore`, such as `{ asyncRelease:
- * true }`.
+ * Whether the compared build of the library has an option of `typeOrmStore`, such as
+ * `{ asyncRelease: true }`.
  */
 export function hasStoreOption(option) {
   try {

@@ -1,6 +1,6 @@
 // Starts two instances of a small application on one database, as users would write it, and
-// checks that one job at a time runs. Then it starts an application with two lock modules on
-// MongoDB, through Mongoose and through the driver alone.
+// checks that only one job runs at a time. Then it starts an application with two lock modules
+// on MongoDB, one through Mongoose and one through the driver alone.
 import 'reflect-metadata';
 import { strict as assert } from 'node:assert';
 import { Injectable, Module, type INestApplicationContext } from '@nestjs/common';

@@ -1,6 +1,6 @@
 // Installs the packed package into applications outside of this checkout, one for each
-// supported generation of Nest, and checks that they lock.
-//   node compat/run.mjs [NAME...]   all by default; `samples`: the samples with a package.json
+// supported generation of Nest, and checks that their locks work.
+//   node compat/run.mjs [NAME...]   by default all; `samples`: the samples with a package.json
 import { execFileSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,7 +1,7 @@
 // Installs the packed package beside the oldest and the newest supported version of each
 // client of an SQL database, without any other client. Then it takes locks in PostgreSQL,
 // MariaDB or SQLite.
-//   node compat/sql-clients.mjs [CLIENT...]   all by default
+//   node compat/sql-clients.mjs [CLIENT...]   by default all
 import { execFile } from 'node:child_process';
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

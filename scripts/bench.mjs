@@ -1,4 +1,4 @@
-// npm run bench, from a fresh clone too: measures the goals of the library on private servers; bench/README.md tells more.
+// npm run bench, from a fresh clone too: measures the goals of the library on private servers; bench/README.md explains them.
 // npm run bench -- --quick --only P1,P8 --store postgres,mariadb,sqlite,mongodb --peers --out DIR
 import { statSync, utimesSync } from 'node:fs';
 import { readArguments } from '../bench/arguments.mjs';

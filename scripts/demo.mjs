@@ -1,5 +1,5 @@
 // npm run demo, from a fresh clone too: installs, builds, and lets three instances of sample/01-cron-sqlite compete for one job.
-// npm run demo -- --record FILE also saves what the screen showed; scripts/demo/svg.mjs makes a picture of it.
+// npm run demo -- --record FILE also saves what the screen showed; scripts/demo/svg.mjs makes a picture of the recording.
 import { parseArgs } from 'node:util';
 import { ready } from './ready.mjs';
 import { step } from './step.mjs';

@@ -1,6 +1,6 @@
 // npm run dirty-pools: two processes take 10,000 locks on pools. A third of the connections is
 // left in a transaction, on another schema, without autocommit or with another clock. Fails
-// when a key has two holders, or a lock fails.
+// if a key has two holders, or if an acquisition fails.
 // npm run dirty-pools -- --store postgres,mariadb --locks 1000
 import { parseArgs } from 'node:util';
 import { ready } from './ready.mjs';

@@ -1,8 +1,9 @@
 // npm run mutate
 // Makes hundreds of small changes to the core of the library, one at a time, and checks
 // whether a test notices. It fails when the tests notice less than 85 % of them.
-// docs/mutation.md lists the others, with reasons. It takes half an hour.
-// npm run mutate -- --mutate lib/lock.ts        only this file; all options go to Stryker
+// docs/mutation.md lists the changes that no test notices, with reasons. A run takes half an
+// hour.
+// npm run mutate -- --mutate lib/lock.ts        changes only this file; all options go to Stryker
 import { ready } from './ready.mjs';
 import { step } from './step.mjs';
 

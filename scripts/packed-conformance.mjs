@@ -1,6 +1,6 @@
-// The conformance suite of the package, run from a packed package, in both of its builds:
+// Runs the conformance suite of a packed package on its stores, in both of its builds:
 //   node scripts/packed-conformance.mjs PACKAGE_FOLDER
-// The folder lies inside of the checkout, where Node finds the peer dependencies.
+// The folder is inside the checkout, so that Node finds the peer dependencies.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';

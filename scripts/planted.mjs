@@ -1,11 +1,11 @@
-// Plants bugs, one at a time, in stores, in copies of the library and in the processes of the
-// torture. It fails when the layer that has to find a bug does not find it.
+// Plants bugs, one at a time, in stores, in copies of the library and in the processes of
+// `npm run torture`. Fails if a layer of tests does not find a bug that it has to find.
 //
 // npm run planted                                  plants all bugs.
 // npm run planted -- --out report                  also writes planted.json and planted.md there.
 // npm run planted -- --layer simulation            leaves the other layers out.
-// npm run planted -- --bug 'no deadline'           only bugs with this in their name.
-// npm run planted -- --known-first                 begins with the schedule that is known to show a bug, if finding it takes long.
+// npm run planted -- --bug 'no deadline'           plants only bugs with this text in their names.
+// npm run planted -- --known-first                 tries a schedule that is known to show the bug first, for bugs that take long to find.
 // npm run planted -- --bug 'no deadline' --schedule 7     prints the events of this schedule of the simulation.
 import { parseArgs } from 'node:util';
 import { ready } from './ready.mjs';

@@ -1,7 +1,7 @@
 // npm run prose: checks the English of comments, messages, test titles and documents; a part of `npm run lint`.
 // npm run prose -- lib/engine docs         checks only these files and folders
 // npm run prose -- --draw 40 comments      prints comments drawn at random, for a fresh reader (also: messages, titles, documents)
-// npm run prose -- --draw 40 titles --seed 7   draws the same ones again
+// npm run prose -- --draw 40 titles --seed 7   draws the same titles each time
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

@@ -1,7 +1,7 @@
-// npm run simulate: plays thousands of small worlds in which requests get lost, processes freeze and databases restart, and looks whether
-// the library keeps its promises. Each is the same each time it is played:
+// npm run simulate: plays thousands of small worlds in which requests get lost, processes freeze and databases restart, and checks whether
+// the library keeps its promises. A schedule with the same seed is always the same:
 // npm run simulate -- --schedules 75000 --seed 42
-// npm run simulate -- --seed 42 --schedule 7      plays one, and tells what happens in it
+// npm run simulate -- --seed 42 --schedule 7      plays one schedule, and prints its events
 import { parseArgs } from 'node:util';
 import { ready } from './ready.mjs';
 

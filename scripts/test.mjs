@@ -1,6 +1,6 @@
 // npm test, from a fresh clone too: installs, builds, checks all types, and runs the specs.
 // npm run test:faults: runs the specs of faults (test-runs.mjs), and checks no types.
-// Arguments go to jest. Specs that are named run from either list: npm test -- lock-key.spec
+// Arguments go to jest. A spec that is named runs in either case: npm test -- lock-key.spec
 import { existsSync, readdirSync } from 'node:fs';
 import { ready } from './ready.mjs';
 import { readySample } from './sample-packages.mjs';

@@ -1,5 +1,6 @@
 // npm run three-instances: runs the first example of the README in three processes, on a
-// PostgreSQL that it starts, without @Locked() and with it. It made the logs in the README.
+// private PostgreSQL, first without @Locked() and then with it. The README shows the logs that
+// the example prints here.
 import { ready } from './ready.mjs';
 
 await ready({ build: true });

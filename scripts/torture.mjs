@@ -1,8 +1,8 @@
-// npm run torture, from a fresh clone too: eight processes compete for three locks while processes, links and the database are made to fail.
+// npm run torture, from a fresh clone too: eight processes compete for three locks while processes, connections and the database fail.
 // npm run torture -- --store postgres,sqlite --minutes 10 --seed 7 --out DIR
-// npm run torture -- --callers 200                     besides, so many callers of each process want different keys at once; 30 unless it is given
-// npm run torture -- --smoke                           each fault once; a part of npm test
-// npm run torture -- --planted BUG --seconds 20        fails when it has found the bug
+// npm run torture -- --callers 200                     also lets 200 callers in each process acquire different keys; by default 30.
+// npm run torture -- --smoke                           plays each fault once, like npm test.
+// npm run torture -- --planted BUG --seconds 20        plants a bug, and fails as soon as it finds the bug.
 import { ready } from './ready.mjs';
 
 if (process.platform === 'win32') {

@@ -10,8 +10,8 @@ let count = 0;
 let wrapped = false;
 
 /**
- * Counts every statement of pg, mysql2 and better-sqlite3 from all callers, and every command
- * of a MongoDB client that was opened with `monitorCommands`.
+ * Counts every statement of pg, mysql2 and better-sqlite3 in this process, whoever sends it.
+ * Also counts every command of a MongoDB client that was opened with `monitorCommands`.
  *
  * @returns a function that returns the count so far
  */

@@ -1,2 +1,2 @@
-/** The name of a peer, without its variant. */
+/** Returns the name of a peer without that of its variant. */
 export const libraryOf = (name) => name.replace(/, (default|tuned)$/, '');

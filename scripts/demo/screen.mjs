@@ -23,7 +23,8 @@ class LiveScreen {
   draw(view) {
     const columns = this.#stream.columns || 80; // some terminals report 0 columns
     const rows = this.#stream.rows || 24;
-    // Lines that have scrolled away cannot be redrawn.
+    // The table has at most as many lines as the screen, since lines that have scrolled away
+    // cannot be redrawn.
     const lines = renderTable(view).slice(0, rows - 1);
     const text = lines.map((line) => `${this.#paint(line, columns - 1)}\x1b[K\n`).join('');
     this.#stream.write((this.#height > 0 ? `\x1b[${this.#height}A` : '') + text);

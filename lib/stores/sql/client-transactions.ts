@@ -6,7 +6,7 @@ import { faultOf, mayBeTheServers, UnusableConnectionError } from './unusable-co
 
 /** How the client begins a transaction. */
 interface Beginning {
-  /** The isolation level. By default, the application's setting applies. */
+  /** The isolation level; without it, the application's setting applies. */
   level?: 'READ COMMITTED';
   /**
    * Rejects if the application had left a transaction open, and the client has begun its own

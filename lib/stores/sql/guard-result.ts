@@ -3,10 +3,13 @@ import type { GuardResult } from './lock-statements.js';
 import { isStaleRead } from './store-failure.js';
 
 /**
- * @param doing for messages, such as `guard "nightly-report" in a transaction`
- * @param target the database, for messages
- * @throws LockError in a transaction that cannot guard a lock at all
- * @throws LockStoreError in a transaction whose snapshot is older than the row
+ * Throws an error if the transaction cannot guard the lock.
+ *
+ * @param doing the name of the operation in messages, such as
+ * `guard "nightly-report" in a transaction`
+ * @param target the name of the database in messages
+ * @throws LockError in a transaction that cannot guard any lock
+ * @throws LockStoreError in a transaction whose snapshot is older than the lock's row
  */
 export function assertGuardable(result: GuardResult, doing: string, target: string): void {
   if (result === 'snapshot')

@@ -39,9 +39,11 @@ import {
  */
 type Work<T> = (database: LockDatabase, run: Run, before: T | undefined) => Promise<T>;
 
-/** An operation on the lock table, with its limit. */
+/** An operation on the lock table, with its time limit. */
 export interface LockOperation extends Operation {
-  /** Milliseconds that the operation may take once the database is open. By default 10 s. */
+  /**
+   * How many milliseconds the operation may take once the database is open. By default 10 s.
+   */
   timeout?: number | undefined;
 }
 
@@ -95,17 +97,17 @@ export class LockOperations {
     this.opening = new SqlOpening('open the lock store', openExecutor, (executor) => this.prepare(executor));
   }
 
-  /** The kind of database; `sql` until the store is open. */
+  /** The kind of database, such as `postgres`; `sql` while the store is not open. */
   get kind(): string {
     return this.database?.kind ?? 'sql';
   }
 
-  /** The name of the client, once the store is open. */
+  /** The name of the client, such as `TypeORM`; `undefined` while the store is not open. */
   get client(): string | undefined {
     return this.database && this.executor?.client;
   }
 
-  /** The table, with its schema once the store is open; SQLite has no schemas. */
+  /** The lock table. Its schema is known once the store is open; on SQLite it has none. */
   get table(): LockTable {
     return this.database && this.kind !== 'better-sqlite3' ? this.database.table : this.settings.table;
   }
@@ -296,7 +298,11 @@ export class LockOperations {
   }
 }
 
-/** @throws LockError for a client whose transactions are synchronous */
+/**
+ * Returns the transactions of the client.
+ *
+ * @throws LockError if they are synchronous
+ */
 function transactionsOf(
   { transactions }: LockDatabase,
   { client }: SqlExecutor,

@@ -84,7 +84,7 @@ export type NoRow = { [Column in keyof HolderRow]: Column extends 'now_ms' ? unk
  */
 export type RowRefusal = Refusal & { ignorable?: number };
 
-/** The result of an attempt that gets the key. */
+/** Returns the result of an attempt that has got the key. */
 export function granted(token: unknown): LockAcquireResult {
   return { acquired: true, fencingToken: Number(token) };
 }

@@ -33,15 +33,15 @@ export interface Answer {
 }
 
 /**
- * Runs one statement on one connection: a prepared statement if there are values, otherwise
- * plain text.
+ * Runs one statement on one connection. If there are values, the statement is prepared;
+ * otherwise it is sent as plain text.
  *
  * @param name the name of the prepared statement, which traces and the views of the server
  * show
  */
 export type Run = (sql: string, values?: readonly unknown[], name?: string) => Promise<Answer>;
 
-/** Lends connections, each for one operation. */
+/** Lends connections of the client's pool, each for one operation. */
 export interface SqlConnections {
   /**
    * Lends a connection to `work`, and always takes it back. If the application left the
@@ -55,7 +55,7 @@ export interface SqlConnections {
   /**
    * Runs statements without values as one transaction.
    *
-   * @param limit milliseconds
+   * @param limit how many milliseconds the transaction may take
    */
   runTogether(limit: number, statements: readonly string[]): Promise<void>;
 }
@@ -94,7 +94,7 @@ export interface SqlAcquireRequest extends LeaseRequest {
 }
 
 /**
- * The result of a change. `gone`: there is nothing to change, for example since the lease has
+ * The result of a change. `gone`: there was nothing to change, for example since the lease had
  * expired. `locked`: another session has locked the row, so its state is unknown.
  */
 export type ChangeResult = 'done' | 'gone' | 'locked';
@@ -146,7 +146,7 @@ export interface PurgeSlice {
 /** The result of a purge of one slice. */
 export interface PurgedSlice {
   purged: number;
-  /** The last key of the slice; `undefined` at the end of the table. */
+  /** The last key of the slice; `undefined` if the slice reaches the end of the table. */
   last: string | undefined;
 }
 
@@ -190,7 +190,7 @@ export interface BatchStatements {
  */
 export interface LockStatements {
   /**
-   * The text of a statement that begins or extends the grace period of a table, see
+   * Returns a statement that begins or extends the grace period of a table, see
    * grace-period.ts.
    *
    * @param longest milliseconds from the creation of the table to the end of the period
@@ -223,7 +223,7 @@ export interface LockStatements {
    * row, the statement waits for it.
    */
   guard(run: Run, request: GuardRequest): Promise<GuardResult>;
-  /** The database's clock, in epoch milliseconds. */
+  /** Reads the database's clock, in epoch milliseconds. */
   readClock(run: Run): Promise<number>;
   find(run: Run, key: string): Promise<LockRow | undefined>;
   /** Returns held locks only, in the order of the bytes of their keys. */

@@ -19,9 +19,9 @@ export const CREATION_LOCK = 4_973_615_208;
  */
 export type LockTableDatabase = 'postgres' | 'mysql' | 'mariadb' | 'sqlite' | 'better-sqlite3';
 
-// Times are epoch milliseconds, since DATETIME and TIMESTAMP columns shift with time zones and
-// at the end of summer time. With a fillfactor of 50, PostgreSQL can update a row within its
-// page, so it does not have to change the index.
+// Times are epoch milliseconds, since values of DATETIME and TIMESTAMP columns shift with the
+// time zone and at the end of summer time. With a fillfactor of 50, PostgreSQL can update a
+// row within its page, so the index does not have to change.
 const postgres = (
   table: string,
   weak: boolean,

@@ -40,8 +40,8 @@ export async function resolveTable(
       `The options of ${client} name no database for the lock table. Set its option database, or the option schema of the store.`,
     );
   }
-  // If statements named no schema, a temporary table of the application could hide the lock
-  // table.
+  // Statements name the schema `main`, since a temporary table of the application could
+  // otherwise hide the lock table.
   return { ...table, schema: table.schema ?? 'main' };
 }
 

@@ -55,7 +55,8 @@ export interface ExecutorFacts {
   /** The file of the database; only for SQLite. */
   readonly sqlite?: SqliteFile | undefined;
   /**
-   * Closes everything that was opened for the store, but nothing that the application made.
+   * Closes everything that the executor has opened for the store, and nothing that the
+   * application made.
    */
   close(): Promise<void>;
 }
@@ -169,7 +170,7 @@ export interface SqlResult {
 
 /** Options of a transaction that the client begins for the store. @publicApi */
 export interface TransactionOptions {
-  /** The isolation level. By default, the application's setting applies. */
+  /** The isolation level; without it, the application's setting applies. */
   level?: 'READ COMMITTED' | undefined;
   /**
    * How many milliseconds the transaction may take, for clients that end long transactions.

@@ -57,8 +57,8 @@ const DEADLOCK_AT_COMMIT = /\berror:? 149\b/i;
 const STALE_READ = new Set<unknown>([1020, 'SQLITE_BUSY_SNAPSHOT']);
 
 /**
- * Codes of a server that takes no writes: a replica, or a writer that was demoted but has kept
- * its connections open. Another connection may lead to the new writer.
+ * Error codes of a server that takes no writes: a replica, or a writer that was demoted but
+ * has kept its connections open. Another connection may lead to the new writer.
  */
 const READ_ONLY = new Set<unknown>(['25006', 1036, 1792, 1836, 1874, 3100]);
 /**
@@ -77,7 +77,7 @@ const POSTGRES_BROKEN_OFF = [
   '25P04',
   '40003', // it is unknown whether the statement was completed
   '53300',
-  '57000', // Pgpool has lost a node
+  '57000', // Pgpool-II has lost a server behind it
   '57014',
   '57P01',
   '57P02',

@@ -16,7 +16,7 @@ import { Run } from './run.entity.js';
       type: 'better-sqlite3',
       database: process.env.DATABASE_FILE ?? 'reports.sqlite',
       enableWAL: true,
-      timeout: 5000, // milliseconds to wait while another process writes, before SQLITE_BUSY
+      timeout: 5000, // milliseconds to wait for another writer before SQLITE_BUSY
       entities: [Report, Run],
       // Fine for a sample. In production, create the tables with migrations.
       synchronize: true,

@@ -12,7 +12,7 @@ export class DemoLink implements OnApplicationBootstrap {
     this.locks.events.on('busy', ({ job }) => {
       if (job === 'ReportJob.publish') this.tell({ event: 'skipped' });
     });
-    // The demo has ended.
+    // The connection closes when the demo has ended.
     process.once('disconnect', () => process.kill(process.pid, 'SIGTERM'));
     this.tell({ event: 'ready' });
   }

@@ -36,9 +36,8 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
   return {
     // All locks of a batch get the same token, which LAST_INSERT_ID returns to the client.
     // Token and owner identify the granted rows, and no row has to be read if all requests
-    // were granted. The statement leaves out a row whose token the clock has not passed yet.
-    // For a re-sent request, it also leaves out a row that already has the owner of the
-    // request.
+    // were granted. The statement leaves out rows whose token the clock has not yet passed. It
+    // also leaves out the row of a re-sent request if its owner already has the lock.
     'acquire-many': `
       ${withoutSafeUpdates(server, 'UPDATE')}
              (SELECT l.\`key\`, UNHEX(w.hex_owner) AS owner, w.ttl, UNHEX(w.hex_label) AS label, clock.ms, clock.us
@@ -66,7 +65,7 @@ export function mysqlBatchStatements(table: string, server: MysqlServer) {
         LEFT JOIN ${table} AS l FORCE INDEX (PRIMARY) ON l.\`key\` = UNHEX(w.hex_key)
        LIMIT ${LARGEST_BATCH + 1}`,
 
-    // Inserts keys that had no row. The statement ignores a key that another session has
+    // Inserts the rows of keys that had none, and ignores a key that another session has
     // inserted meanwhile.
     'acquire-many-new': `
       ${mariadb ? 'SET STATEMENT innodb_lock_wait_timeout = 1 FOR ' : ''}

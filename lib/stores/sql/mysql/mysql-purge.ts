@@ -4,11 +4,11 @@ import { clockRuns, orContention } from './session-settings.js';
 
 /** Functions that send the statements of a purge, all on one connection. */
 export interface PurgeRequests {
-  /** Reads the keys of the slice, and whether each is unused. */
+  /** Reads the keys of the slice, and which of them are unused. */
   look(): Promise<Answer>;
-  /** @throws UnusableConnectionError when the session does not use the server's clock */
+  /** @throws UnusableConnectionError if the session does not use the server's clock */
   assertClock(): Promise<void>;
-  /** Deletes the given keys, except those that are in use again. */
+  /** Deletes those of the given keys that are still unused. */
   remove(values: object): Promise<Answer>;
 }
 

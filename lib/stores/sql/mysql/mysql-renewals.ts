@@ -6,13 +6,13 @@ import { orContention } from './session-settings.js';
 /** Functions that send the statements of renewals, all on one connection. */
 export interface Renewals {
   readonly server: MysqlServer;
-  /** @throws UnusableConnectionError when the session does not use the server's clock */
+  /** @throws UnusableConnectionError if the session does not use the server's clock */
   assertClock(): Promise<void>;
   /** Renews one lease. */
   renew(lease: LeaseRenewal): Promise<ChangeResult>;
   /** Renews leases that all have the same ttl, with one statement. */
   send(values: object): Promise<Answer>;
-  /** Reads the leases that have not expired. */
+  /** Reads which of the leases have not expired. */
   look(values: object): Promise<Answer['rows']>;
 }
 

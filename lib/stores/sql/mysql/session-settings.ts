@@ -28,7 +28,7 @@ export const ALONE = `IF(@@in_transaction = 0, IF(@@autocommit = 1, TRUE, ${MOST
 export const LOOK_AT_CLOCK = `SELECT ${CLOCK_RUNS} AS clock_runs`;
 const LOOKS = 2;
 
-/** @throws UnusableConnectionError when the clock of the session was set */
+/** @throws UnusableConnectionError if the session's clock was set, and so stands still */
 export async function assertClock(run: Run): Promise<void> {
   for (let looks = 0; looks < LOOKS; looks++) if (clockRuns((await run(LOOK_AT_CLOCK)).rows[0])) return;
   throw new UnusableConnectionError('clock');

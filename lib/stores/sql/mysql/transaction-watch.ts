@@ -7,7 +7,7 @@ const WATCH: unique symbol = Symbol('nestjs-locked: whether the transaction is o
  */
 export interface WatchedConnection extends Mysql2Connection {
   addCommand(command: Command): Command;
-  /** The pool; null when the connection has ended. */
+  /** The pool of the connection; null after the connection has ended. */
   readonly _pool?: unknown;
   release?(): void;
   [WATCH]?: TransactionWatch | undefined;

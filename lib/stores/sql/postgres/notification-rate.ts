@@ -13,7 +13,7 @@ export const LONGEST_BURST = 10 * HIGHEST_RATE;
  * high, this process takes no further places, and its waiters poll.
  */
 export class NotificationRate {
-  /** How many further notifications may arrive at once. */
+  /** How many more notifications may arrive before the rate is too high. */
   #left = LONGEST_BURST;
   #since: number;
   #isTooHigh = false;

@@ -76,7 +76,8 @@ export class PgDriver implements SqlDriver<PgClient> {
   }
 
   /**
-   * Reads the version of the server. It also finds out whether a pooler shares the sessions.
+   * Reads the version of the server, and finds out whether a pooler shares sessions between
+   * clients.
    */
   async readVersion(run: Run): Promise<string> {
     const { rows, process } = await run('SELECT version() AS version, pg_backend_pid() AS pid');
@@ -180,8 +181,8 @@ function stateOf({ connection }: PgClient): SessionState {
 }
 
 /**
- * Returns a function that reports whether the client's transaction was still open at its last
- * answer.
+ * Returns a function that reports whether the client's transaction was still open according to
+ * the server's last answer.
  */
 export function watchPgTransaction(client: PgClient): () => boolean {
   if (!client.connection) return () => client.getTransactionStatus?.() !== 'I';
@@ -190,7 +191,7 @@ export function watchPgTransaction(client: PgClient): () => boolean {
   return () => state.ended === ended && !hasEnded(client);
 }
 
-/** Whether the connection of a client has ended; pg-native does not show it. */
+/** Whether the connection of a client has ended. With pg-native it is always `false`. */
 export function hasEnded({ connection }: PgClient): boolean {
   return connection?.stream?.destroyed === true;
 }
@@ -252,7 +253,10 @@ class PostgresNames {
   private readonly outdated = new Map<string, { times: number; until: number }>();
 
   constructor(
-    /** Whether statements have names. It stays `false` once a pooler has lost a name. */
+    /**
+     * Whether prepared statements have names. It stays `false` after a pooler has once lost a
+     * name.
+     */
     public inUse: boolean,
     private readonly warn: Warn = () => undefined,
   ) {}

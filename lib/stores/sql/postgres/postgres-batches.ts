@@ -7,7 +7,9 @@ import type { PostgresStatements } from './postgres-statements.js';
 /** Sends the statement that has this name. */
 type Send = (run: Run, name: keyof PostgresStatements, values: readonly unknown[]) => Promise<Answer>;
 
-/** Serves many requests with one statement. Keys without a row need another statement. */
+/**
+ * Serves many requests for keys with one statement. Keys without a row need another statement.
+ */
 export class PostgresBatches implements BatchStatements {
   /**
    * Up to three requests are sent one by one at the same time, since the server combines their

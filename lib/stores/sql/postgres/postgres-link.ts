@@ -42,7 +42,7 @@ export async function openPostgresLink(
     keepAliveInitialDelayMillis: keepAlive,
     query_timeout: 0, // the callers limit how long they wait
   })) as SessionClient;
-  client.on('error', () => undefined); // without a listener, an error would end the process
+  client.on('error', () => undefined); // Without a listener, an error would end the process.
   const cut = (): void => void client.connection?.stream?.destroy();
   abandoned?.addEventListener('abort', cut);
   try {

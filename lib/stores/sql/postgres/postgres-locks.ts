@@ -51,7 +51,7 @@ export interface ReleasingProcess {
 
 /** The process of a waiter, as its attempt needs it. */
 export interface QueueingProcess {
-  /** The channel on which the process is notified. */
+  /** The channel on which the waiter's process is notified. */
   channel: string;
   /**
    * Whether the process goes to the head of the queue, since it was notified but another

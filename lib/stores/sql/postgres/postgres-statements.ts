@@ -165,7 +165,7 @@ const administrationStatements = (table: string, durable: string, alone: string)
 
   inspect: `SELECT ${ROW} FROM ${table} AS t WHERE t.key = $1`,
 
-  // $1 after, $2 prefix
+  // Reads a page of held locks. $1 after, $2 prefix.
   list: `
     SELECT ${ROW} FROM ${table} AS t
      WHERE t.key > $1 AND t.key >= $2 AND starts_with(t.key, $2) AND t.expires_ms > ${MS}

@@ -25,8 +25,8 @@ export class HeldSession {
   }
 
   /**
-   * Checks on the server whether the connection still holds the lock. If not, the lock is
-   * lost.
+   * Checks on the server whether the connection still holds the lock. If it does not, reports
+   * the loss.
    */
   async check(): Promise<boolean> {
     clearTimeout(this.#timer);

@@ -76,7 +76,7 @@ export interface SessionDatabase {
    */
   endHolders(lock: ServerLock): Promise<string[]>;
 
-  /** The server's clock, in epoch milliseconds. */
+  /** Reads the server's clock, in epoch milliseconds. */
   readClock(): Promise<number>;
 
   /**

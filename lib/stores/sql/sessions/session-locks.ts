@@ -22,7 +22,7 @@ interface SessionRequest {
   /** The id of the lock, which contains the key and the owner. */
   id: string;
   lock: ServerLock;
-  /** The name of the operation in messages. */
+  /** The name of the operation in error messages. */
   doing: string;
   /** The time at which the wait ends, on the monotonic clock. */
   until: number;

@@ -15,8 +15,8 @@ const UNTIL = `MIN(${MS} + @ttl, ${NEVER})`;
 const TICK = `COALESCE(@tick, ${MS} - ${MS} % @slot, CASE WHEN @gap > 0 THEN ${MS} END)`;
 const NOT_AHEAD = `COALESCE(@tick <= ${MS} + @ahead, TRUE)`;
 /**
- * The key is free. A condition that the attempt does not have is NULL: then each tick counts
- * as new, and no lease as old enough to steal.
+ * The condition under which an attempt gets a key. An option that the attempt does not set is
+ * NULL: then each tick counts as new, and no lease as old enough to steal.
  */
 const FREE = `NOT paused
             AND (COALESCE(tick_ms < COALESCE(${MS} - @gap + 1, excluded.tick_ms), TRUE)
@@ -95,8 +95,8 @@ export function sqliteStatements(table: string) {
        WHERE NOT paused AND expires_ms <= ${MS}
       RETURNING key, token`,
 
-    // The table is joined to a constant row, so that the query reports the clock and the grace
-    // period even for a key without a row.
+    // The key is joined to a constant row, so that the query reports the clock and the grace
+    // period even if the key has no row.
     'acquire-look': `
       SELECT ${ROW},
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
