@@ -142,7 +142,7 @@ export function itLocksOutsideOfTransactions(library: Library): void {
         expect(logs.of('warn')).toEqual([]);
       });
 
-      it('A5 with the lock above @Transactional(), more callers than the pool has connections all finish', async () => {
+      it('A5 with the lock above @Transactional(), all callers finish, even if they outnumber the connections of the pool', async () => {
         const app = await application(
           target.name === 'postgres' ? { poolSize: 5 } : { extra: { connectionLimit: 5 } },
         );

@@ -341,7 +341,7 @@ if (mongodbIsSelected())
       await close();
     });
 
-    it('B86 no error contains the owner id, which allows its reader to release the lock', async () => {
+    it('B86 no error contains the owner id, since the owner id is enough to release the lock', async () => {
       const { store: refused, fail } = await failing();
       const owner = 'capability-0123456789';
       const calls = [

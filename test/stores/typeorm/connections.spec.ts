@@ -164,7 +164,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
       await application.destroy();
     });
 
-    it('B86 no error message contains the owner id, which allows its reader to release the lock', async () => {
+    it('B86 no error message contains the owner id, since the owner id is enough to release the lock', async () => {
       const { application, store } = await opened({});
       const owner = 'capability-0123456789';
       await application.query(breaking(target).breakIt);

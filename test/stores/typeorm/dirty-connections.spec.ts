@@ -42,7 +42,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         expect(poolOf(application).waiting).toBe(0);
       });
 
-      it(`B83 no operation uses a connection with ${kind}, and other instances see its result`, async () => {
+      it(`B83 every operation avoids connections with ${kind}, and other instances see the result of the operation`, async () => {
         const [key, unused, paused] = [newKey(), newKey(), newKey()];
         tokenOf(await other.acquire(unused, 'owner', TTL));
         await other.release(unused, 'owner');

@@ -108,7 +108,7 @@ for (const target of targetsAmong('postgres', 'mysql', 'mariadb', 'mysql56'))
         }
       });
 
-      it('B23 a contender never gets a lock between its release and the grant to a waiter', async () => {
+      it('B23 a contender never gets a lock between the release and the grant to a waiter', async () => {
         const key = newKey();
         let token = tokenOf(await store.acquire(key, 'holder 0', 60_000));
         const over = new AbortController();

@@ -215,7 +215,7 @@ describe('names of tables and schemas', () => {
     expect(TypeOrmLockStore.ddl('mariadb', { schema: 'App', table: 'Select' })).toContain('`App`.`Select`');
   });
 
-  it('B6 ddl() refuses a database for which no lock table exists', () => {
+  it('B6 ddl() refuses databases that the library does not support', () => {
     expect(() => TypeOrmLockStore.ddl('oracle' as 'mysql')).toThrow(
       /no lock table for oracle.*postgres, mysql/,
     );

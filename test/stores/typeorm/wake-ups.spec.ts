@@ -177,7 +177,7 @@ for (const target of targetsAmong('postgres')) {
       await e.store.close();
     });
 
-    it('B71 a forced release notifies waiting processes, even if one of them forces it', async () => {
+    it('B71 a forced release notifies waiting processes, even if it comes from one of these processes', async () => {
       const key = await held(a, b, c);
       expect(await d.store.forceRelease(key)).toBe(true);
       await b.called(key);
@@ -219,7 +219,7 @@ for (const target of targetsAmong('postgres')) {
       await turn(b, key);
     });
 
-    it('B41 processes poll for a key that is longer than its column, since the name of such a key in the table is another', async () => {
+    it('B41 processes poll for a key that is too long for its column, since the table contains another name for it', async () => {
       const long = `${newKey()}:${'x'.repeat(300)}`;
       // After this wait for another key, the process listens for notifications.
       await b.queue(await held(a));
