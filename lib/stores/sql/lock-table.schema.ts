@@ -37,7 +37,7 @@ export async function resolveTable(
     const schema = table.schema ?? configured;
     if (schema) return { ...table, schema };
     throw new LockStoreError(
-      `The options of ${client} name no database for the lock table. Set its option database, or the option schema of the store.`,
+      `The options of ${client} name no database for the lock table. Set the option database of the client, or the option schema of the store.`,
     );
   }
   // Statements name the schema `main`, since a temporary table of the application could

@@ -133,7 +133,7 @@ function assertIdentifier(option: string, value: unknown): void {
   if (typeof value === 'string' && IDENTIFIER.test(value)) return;
   const hint = option === 'table' && typeof value === 'string' && value.includes('.');
   throw new LockError(
-    `${option} must be a name of letters, digits and underscores that does not start with a digit, at most 63 characters, but it is ` +
+    `${option} must be a name of letters, digits and underscores that does not start with a digit and has at most 63 characters, but it is ` +
       `${show(value)}.${hint ? ' To name the schema, use the option schema.' : ''}`,
   );
 }

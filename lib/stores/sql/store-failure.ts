@@ -255,7 +255,7 @@ export const transactionFailure = storeFailureOf([
     text: (target, _, error) => (error as UnusableConnectionError).textFor(target),
     transient: true,
   },
-  noAnswer('Check its load, locks on the table and the size of the connection pool.'),
+  noAnswer('Check the load of the database, locks on the lock table and the size of the connection pool.'),
   {
     is: isReadOnly,
     text: (target, reason) =>

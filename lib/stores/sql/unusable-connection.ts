@@ -68,7 +68,7 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   readOnly: {
     found: 'takes no writes',
     advice:
-      'It is a replica, or the session was set to read only. Look for SET SESSION TRANSACTION READ ONLY and default_transaction_read_only in the application, and in ALTER ROLE and ALTER DATABASE.',
+      'The server is a replica, or the session was set to read-only. Look for SET SESSION TRANSACTION READ ONLY and default_transaction_read_only in the application, and in ALTER ROLE and ALTER DATABASE.',
   },
   rights: {
     found: 'lacks the rights on the lock table',

@@ -92,7 +92,7 @@ describe('options of session locks', () => {
   it('B8 an unknown option and a wrong value are refused at once', () => {
     expect(build({ table: 'locks' })).toThrow(/does not know the option "table"/);
     for (const maxConnections of [0, -1, 1.5, NaN, Infinity, '3', null])
-      expect(build({ maxConnections })).toThrow(/maxConnections must be a whole number from 1 on/);
+      expect(build({ maxConnections })).toThrow(/maxConnections must be a whole number of at least 1/);
     for (const whenFull of ['later', 1, null])
       expect(build({ whenFull })).toThrow(/whenFull must be 'wait' or 'throw'/);
     for (const keepAlive of [0, 99, NaN, Infinity, 'soon', null])

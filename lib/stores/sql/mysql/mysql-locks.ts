@@ -210,7 +210,7 @@ export class MysqlLocks implements LockStatements {
       if (rows[0]) return Number(rows[0].token);
     }
     throw new LockStoreError(
-      `The lock "${lease.key}" was granted, but its row does not show that. Either the lock was lost at once, or the statement reached a replica. Let the client send all its statements to the writer.`,
+      `The lock "${lease.key}" was granted, but the row of the lock does not show the grant. Either the lock was lost at once, or the statement reached a replica. Let the client send all its statements to the writer.`,
       { transient: true },
     );
   }

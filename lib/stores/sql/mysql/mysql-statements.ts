@@ -28,8 +28,8 @@ const UNTIL = `LEAST(${MS} + :ttl, ${NEVER})`;
 const TICK = `COALESCE(:tick, ${MS} - MOD(${MS}, :slot), IF(:gap > 0, ${MS}, NULL))`;
 const NOT_AHEAD = `COALESCE(:tick <= ${MS} + :ahead, TRUE)`;
 /**
- * The key is free for an attempt with conditions. A condition that the attempt does not have
- * is NULL: then each tick counts as new, and no lease as old enough to steal.
+ * The condition under which an attempt gets a key. An option that the attempt does not set is
+ * NULL: then each tick counts as new, and no lease as old enough to steal.
  */
 const FREE_ON_CONDITIONS = `NOT paused
               AND (COALESCE(tick_ms < COALESCE(:tick, ${MS} - MOD(${MS}, :slot), ${MS} - :gap + 1), TRUE)

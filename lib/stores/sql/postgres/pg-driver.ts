@@ -289,7 +289,7 @@ class PostgresNames {
     this.outdated.set(text, { times, until: performance.now() + WITHOUT_NAME });
     this.warn(
       `prepared statement ${wanted}`,
-      `PostgreSQL has discarded the plan of the prepared statement "${wanted}" (0A000), as after a change to the columns of the lock table. The statement runs unprepared for ${WITHOUT_NAME / 1_000} s, and is then prepared again.`,
+      `PostgreSQL has discarded the plan of the prepared statement "${wanted}" (0A000), for example after a change to the columns of the lock table. The statement runs unprepared for ${WITHOUT_NAME / 1_000} s, and is then prepared again.`,
     );
   }
 

@@ -63,7 +63,7 @@ export function readSessionOptions(store: string, options: SessionStoreOptions):
   const { maxConnections, whenFull, keepAlive, allowPooler } = { ...DEFAULTS, ...given(options) };
   if (!Number.isSafeInteger(maxConnections) || maxConnections < 1)
     throw new LockError(
-      `maxConnections must be a whole number from 1 on, but it is ${show(maxConnections)}. Each lock needs a connection.`,
+      `maxConnections must be a whole number of at least 1, but it is ${show(maxConnections)}. Each lock needs a connection.`,
     );
   if (whenFull !== 'wait' && whenFull !== 'throw')
     throw new LockError(`whenFull must be 'wait' or 'throw', but it is ${show(whenFull)}.`);
