@@ -103,8 +103,8 @@ export function unlessThere(error) {
 }
 
 /**
- * Whether the compared build of the library has an option of `typeOrmStore`, such as
- * `{ asyncRelease: true }`.
+ * Whether this build of the library, which may be an older version, has an option of
+ * `typeOrmStore`, such as `{ asyncRelease: true }`.
  */
 export function hasStoreOption(option) {
   try {

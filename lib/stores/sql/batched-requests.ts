@@ -19,8 +19,9 @@ interface Acquisition {
    */
   waiting: boolean;
   /**
-   * Whether this process had been notified of the key, for a request in a batch. Undefined for
-   * a request outside of batches, whose attempt can queue this process itself.
+   * Whether this process had been notified of the key before its request in a batch. Undefined
+   * if the request was sent alone, since such an attempt can put this process into the queue
+   * itself.
    */
   wasNotified?: boolean | undefined;
 }

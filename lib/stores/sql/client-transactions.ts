@@ -10,7 +10,7 @@ interface Beginning {
   level?: 'READ COMMITTED';
   /**
    * Rejects if the application had left a transaction open, and the client has begun its own
-   * inside it.
+   * transaction inside of that.
    */
   assertBegun?: (run: Run) => Promise<void>;
 }

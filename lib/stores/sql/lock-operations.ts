@@ -72,8 +72,8 @@ const LONGEST_PAUSE = 40;
 /** Runs operations on the lock table. The first operation opens the database. */
 export class LockOperations {
   /**
-   * The longest ttl in the settings and calls of this process so far, in milliseconds. It does
-   * not count infinite ones.
+   * The longest ttl in the settings and calls of this process so far, in milliseconds.
+   * Infinite ttls do not count.
    */
   longestTtl = 0;
   /**

@@ -35,8 +35,8 @@ export const COLUMNS = [
 ] as const;
 
 /**
- * Returns the columns of the lock table in a kind of database. Only on PostgreSQL the table
- * has a queue of waiting processes.
+ * Returns the columns of the lock table in a kind of database. Only PostgreSQL has a column
+ * with the queue of waiting processes.
  */
 export function columnsIn(kind: string): readonly string[] {
   return kind === 'postgres' ? [...COLUMNS, 'waiting'] : COLUMNS;

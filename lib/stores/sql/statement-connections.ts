@@ -7,8 +7,8 @@ import { faultShownBy } from './store-failure.js';
 import { mayBeTheServers, UnusableConnectionError, warningOf } from './unusable-connection.js';
 
 /**
- * How many connections are tried. Most pools have ten connections, and the application may
- * have left each of them in a transaction, so the eleventh is a new one.
+ * How many connections are tried: one more than the ten of most pools, since the application
+ * may have left each of them in a transaction.
  */
 export const TRIES = 11;
 /** How many connections are tried if the server itself may have the fault. */

@@ -137,7 +137,7 @@ export class MysqlLocks implements LockStatements {
     if (changed !== 'gone') return changed;
     const { row, grace } = await this.rowAndGrace(run, key);
     if (row) return isTrue(row.paused) ? 'gone' : 'locked';
-    // After the table was created again, until the end of the grace period.
+    // If the table was created again, a new row is kept until the end of the grace period.
     const keptUntil = Number(grace?.expires_ms ?? 0);
     const added = this.withShortWait(run, () => this.insert(run, 'pause-new', { key, keptUntil }));
     return (await orContention(added)) ? 'done' : 'locked';

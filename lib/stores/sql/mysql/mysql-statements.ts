@@ -85,8 +85,8 @@ export function mysqlStatements(table: string, server: MysqlServer) {
     mariadb ? `SET STATEMENT innodb_lock_wait_timeout = 1 FOR ${statement}` : statement;
   return {
     // The token comes from the clock, so that tokens grow even after a row was deleted, or
-    // after a fail-over. If the lock is stolen, the last run of the key is the one of its
-    // former holder, which ends now.
+    // after a fail-over. If the lock is stolen, the run of its former holder ends now, and
+    // becomes the last run of the key.
     acquire: unlessLocked(`
       UPDATE ${table}
          SET token = LAST_INSERT_ID(GREATEST(token + 1, ${US})),

@@ -59,8 +59,8 @@ const REFUSER = `json_build_object('key', t.key, 'owned', t.owner IS NOT NULL, '
  * that had none.
  *
  * The token comes from the clock, so that tokens grow even after a row was deleted, or after a
- * fail-over. If the lease is stolen, the last run of the key is the one of its former holder,
- * which ends now.
+ * fail-over. If the lease is stolen, the run of its former holder ends now, and becomes the
+ * last run of the key.
  *
  * All statements have $1 key, $2 owner, $3 ttl, $4 label. `acquire-on-conditions` and
  * `acquire-again` also have $5 tick, $6 ahead, $7 slot, $8 gap, $9 failOver, $10 ignored tick,

@@ -12,6 +12,6 @@ interface Client {
  * listener, the borrower's next query fails with the error.
  */
 export function ignoreErrors(client: unknown): void {
-  // The types of pools do not show what a client is.
+  // The types of pools say nothing about the members of a client.
   (client as Client).on('error', () => undefined);
 }

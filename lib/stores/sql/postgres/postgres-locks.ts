@@ -110,7 +110,7 @@ export class PostgresLocks implements LockStatements {
 
   async renewMany(run: Run, leases: readonly LeaseRenewal[]): Promise<RenewalOutcome[]> {
     const columns = [leases.map((l) => l.key), leases.map((l) => l.owner), leases.map((l) => l.ttl)];
-    // Leases whose row is found below get another result.
+    // A lease is lost unless its row is found below.
     const outcomes = leases.map((): RenewalOutcome => 'lost');
     const { rows: renewed } = await this.send(run, 'renew-many', columns);
     // If a lease still exists although it was not renewed, its row is locked or has just

@@ -136,11 +136,11 @@ const administrationStatements = (table: string, durable: string, alone: string)
   'resume-look': `
     SELECT 1 FROM ${table} AS t WHERE t.key = $1 AND t.paused${alone}`,
 
-  // $2 owner, $3 token. FOR SHARE is needed, since FOR KEY SHARE does not prevent updates of
-  // other columns. The lease is checked after the row was locked. If the holder freezes before
-  // its commit, the server ends the session when the lease ends, so that the row does not stay
-  // locked for ever. If the client does not show the status of the session, the statement
-  // reports whether it is outside a transaction.
+  // Guards a transaction. $2 owner, $3 token. FOR SHARE is needed, since FOR KEY SHARE does
+  // not prevent updates of other columns. The lease is checked after the row was locked. If
+  // the holder freezes before its commit, the server ends the session when the lease ends, so
+  // that the row does not stay locked for ever. If the client does not show the status of the
+  // session, the statement reports whether it is outside a transaction.
   guard: `
     WITH mine$ AS (
       SELECT t.expires_ms FROM ${table} AS t
@@ -171,9 +171,10 @@ const administrationStatements = (table: string, durable: string, alone: string)
      WHERE t.key > $1 AND t.key >= $2 AND starts_with(t.key, $2) AND t.expires_ms > ${MS}
      ORDER BY t.key LIMIT $3`,
 
-  // $1 after, $2 prefix, $3 olderThan. A row may be deleted only after the clock has passed
-  // its token. Otherwise, the next token of the key could be smaller. There are no joins: for
-  // a join, the planner expected a single row, and read the whole table for each key.
+  // Deletes the unused keys of a slice. $1 after, $2 prefix, $3 olderThan. A row may be
+  // deleted only after the clock has passed its token. Otherwise, the next token of the key
+  // could be smaller. There are no joins: for a join, the planner expected a single row, and
+  // read the whole table for each key.
   purge: `
     WITH slice$ AS (
       SELECT key FROM ${table} WHERE key > $1 AND key >= $2 ORDER BY key LIMIT ${PURGE_SLICE}

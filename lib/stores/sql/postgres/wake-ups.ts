@@ -255,7 +255,7 @@ export class PostgresListener {
   async #check(link: PostgresLink): Promise<void> {
     this.#checkAt = performance.now() + CHECK_EVERY;
     const server = await inTime(serverOf(link, this.channel)).catch(() => undefined);
-    // A server that does not answer has no result here, so its connection is closed too.
+    // If the server does not answer, the connection is closed too.
     if (!server?.writer) link.destroy();
   }
 

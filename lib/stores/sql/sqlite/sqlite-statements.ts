@@ -40,7 +40,8 @@ export function sqliteStatements(table: string) {
   const firstToken = `MAX(${US}, COALESCE((SELECT token + 1 ${reserved}), 0))`;
   return {
     // The token comes from the clock, so that tokens grow even after a row was deleted. If the
-    // lock is stolen, the last run of the key is the one of its former holder, which ends now.
+    // lock is stolen, the run of its former holder ends now, and becomes the last run of the
+    // key.
     acquire: `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms, tick_ms)
       SELECT @key, @owner, ${firstToken}, @label, ${MS}, ${MS}, ${UNTIL}, ${TICK}
@@ -76,8 +77,9 @@ export function sqliteStatements(table: string) {
        WHERE ${FREE} OR owner IS excluded.owner
       RETURNING token`,
 
-    // Each request is [key, owner, ttl, label]; all keys are different. The statement writes
-    // to the disk once for all requests. If it fails, none of them is granted.
+    // Grants free keys to many requests. Each request is [key, owner, ttl, label]; all keys
+    // are different. The statement writes to the disk once for all requests. If it fails, none
+    // of them is granted.
     'acquire-many': `
       INSERT INTO ${table} (key, owner, token, label, started_ms, renewed_ms, expires_ms)
       SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), ${firstToken}, json_extract(value, '$[3]'),
@@ -102,8 +104,9 @@ export function sqliteStatements(table: string) {
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
         FROM (SELECT 1) LEFT JOIN ${table} ON key = @key`,
 
-    // Each request is [key, owner]; only a re-sent request has an owner. The query finds keys
-    // that may be refused, and keys whose lock the owner already has. It leaves out free keys.
+    // Finds the requests of a batch that may be refused, and those whose owner already has the
+    // lock. Each request is [key, owner]; only a re-sent request has an owner. Free keys are
+    // left out.
     'acquire-many-look': `
       SELECT wanted, COALESCE(owner = wanted_by, FALSE) AS own, ${ROW},
              (SELECT started_ms ${reserved}) AS grace_started_ms, (SELECT expires_ms ${reserved}) AS grace_expires_ms
@@ -168,7 +171,7 @@ export function sqliteStatements(table: string) {
 
     resume: `UPDATE ${table} SET paused = FALSE WHERE key = @key AND paused`,
 
-    // The guard is an update, since in SQLite a read locks nothing.
+    // Guards a transaction by an update, since in SQLite a read locks nothing.
     guard: `
       UPDATE ${table} SET token = token
        WHERE key = @key AND owner = @owner AND token = @token AND expires_ms > ${MS}`,
