@@ -11,14 +11,14 @@ export const atLeast = (limit) => ({
 });
 
 /**
- * The goal for a ratio that may not exceed 1. Blocks vary, so the goal is also reached if the
- * low end of their range is at most 1, or the whole range is below 1.03.
+ * The goal for a ratio that should not exceed 1. Blocks vary, so the goal is reached if the
+ * low end of their range is at most 1, or if the whole range is below 1.03.
  */
 export const NO_DEARER = { text: '<= 1', isReached: (_, [low, high]) => low <= 1 || high < 1.03 };
 
 /**
- * The goal for a ratio that may not fall below 1. Blocks vary, so the goal is also reached if
- * the high end of their range is at least 1, or the whole range is above 0.97.
+ * The goal for a ratio that should not fall below 1. Blocks vary, so the goal is reached if
+ * the high end of their range is at least 1, or if the whole range is above 0.97.
  */
 export const NO_SLOWER = { text: '>= 1', isReached: (_, [low, high]) => high >= 1 || low > 0.97 };
 

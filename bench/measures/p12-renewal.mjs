@@ -66,7 +66,8 @@ async function measureRenewals({ store, servers, quick, progress }, { dataSource
     return { wall, cpu: tellsCpu ? cpuOf(pid) - cpuBefore : 0 };
   };
 
-  await observed(batched); // warms up, and proves that the leases exist
+  // This round is not measured: it warms up, and proves that the leases exist.
+  await observed(batched);
   const rounds = quick ? ROUNDS.quick : ROUNDS.full;
   const runs = { batched: [], single: [] };
   for (let i = 0; i < rounds.single; i++) {

@@ -78,7 +78,8 @@ async function fill(store, dataSource, rows) {
 }
 
 /**
- * Work that the server would otherwise do later by itself, in the middle of the measurement.
+ * Statements for the work that the server would otherwise do later by itself, in the middle of
+ * the measurement.
  */
 const SETTLE = {
   postgres: [`VACUUM ANALYZE ${TABLE}`, 'CHECKPOINT'],

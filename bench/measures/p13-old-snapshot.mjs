@@ -37,7 +37,7 @@ export default {
     };
     const old = dataSource.createQueryRunner();
     try {
-      await times(PAIRS); // warm-up, without a result
+      await times(PAIRS); // these pairs warm up, and are not measured
       const before = median(await times(PAIRS));
       await old.startTransaction('REPEATABLE READ');
       // The first query takes the snapshot of the transaction.

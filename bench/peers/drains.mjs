@@ -69,9 +69,9 @@ function resultOf({ peer, variant, name, label, rounds, store, work }) {
 }
 
 /**
- * Returns the goal for a peer: only peers on SQL that poll have one. If a peer leaves waiting
- * to the caller, its variant `default` has no goal, since there is no default delay to compare
- * with.
+ * Returns the goal for a peer. Peers on Redis and peers that wait on the server have none. If
+ * a peer leaves waiting to the caller, its variant `default` has none either, since there is
+ * no default delay to compare with.
  */
 function goalOf({ kind, waiting }, variant) {
   if (kind !== 'sql' || waiting === 'on the server') return NONE;
