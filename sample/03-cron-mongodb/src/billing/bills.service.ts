@@ -15,7 +15,7 @@ export class Bills {
 
   /**
    * Writes both the account and its next bill, or neither of them. After a conflict with
-   * another transaction, MongoDB's driver calls this method again.
+   * another transaction, the whole method is called again.
    */
   async write(amount: number, session: ClientSession): Promise<void> {
     const account = await this.accounts.findOneAndUpdate(
