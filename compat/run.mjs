@@ -74,7 +74,8 @@ function check(name, tarball) {
 /** Runs the specs of the module against the package that is installed in the application. */
 function runSpecs(application, without) {
   const folder = join(application, 'specs');
-  cpSync(join(root, 'test/module'), join(folder, 'test/module'), { recursive: true });
+  for (const part of ['test/module', 'test/servers/free-port.mjs'])
+    cpSync(join(root, part), join(folder, part), { recursive: true });
   writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
   // Symbol.for() returns the symbol that the package uses too, so the specs can reach the
   // internals of the package's service.

@@ -1,11 +1,13 @@
 import { INTERNALS, type LockServiceOptions } from '../../lib/lock-internals.js';
-import { afterEach, beforeEach, expect } from '@jest/globals';
+import { afterEach, beforeEach } from '@jest/globals';
 import { Logger } from '@nestjs/common';
 import { LockService } from '../../lib/lock.service.js';
 import type { LockEventMap, LockEventName } from '../../lib/lock.events.js';
 import type { LockModuleDefaults } from '../../lib/options/lock.options.js';
 import { ManualClock } from './manual-clock.js';
 import { ScriptedStore } from './scripted-store.js';
+
+export { errorOf } from '../module/error-of.js';
 
 /** One line that the library logged. */
 export interface LogLine {
@@ -118,16 +120,6 @@ export async function startCoreWith<Store extends ScriptedStore>(
   const clock = new ManualClock();
   const store = new Kind(clock);
   return { ...(await startCore(options, { clock, store })), store };
-}
-
-/**
- * Resolves to the error that the promise rejects with. A promise that resolves fails the test.
- */
-export async function errorOf(promise: Promise<unknown>): Promise<Error> {
-  const watched = watch(promise);
-  await promise.catch(() => {});
-  expect(watched.state).toBe('rejected');
-  return watched.error as Error;
 }
 
 /**

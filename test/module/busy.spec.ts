@@ -13,7 +13,7 @@ import {
 } from '../../lib/index.js';
 import { start } from './applications.js';
 import { Gate } from './gate.js';
-import { errorOf } from '../core/core-fixture.js';
+import { errorOf } from './error-of.js';
 import { RecordingStore } from './recording-store.js';
 
 async function startWith<Job>(job: Type<Job>) {

@@ -169,7 +169,7 @@ for (const target of targetsAmong('mysql', 'mariadb', 'mysql56'))
       [2, 'the machine'],
     ])('B85 a start with innodb_flush_log_at_trx_commit = %i warns', async (value, crash) => {
       const warnings = await warningsWith('innodb_flush_log_at_trx_commit', value);
-      const rule = `innodb_flush_log_at_trx_commit = ${value}.*crash of ${crash} takes back the grants.*set innodb_flush_log_at_trx_commit = 1`;
+      const rule = `innodb_flush_log_at_trx_commit = ${value}.*crash of ${crash} undoes the grants.*set innodb_flush_log_at_trx_commit = 1`;
       expect(warnings).toEqual([expect.stringMatching(new RegExp(rule))]);
     });
 
