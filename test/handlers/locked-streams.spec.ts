@@ -52,7 +52,7 @@ describe('streams that methods under @Locked() return', () => {
     await app.happened('released');
 
     expect(logged).toHaveLength(1);
-    expect(logged[0]).toContain('The stream that a handler returned under lock "feed" had no user');
+    expect(logged[0]).toContain('The stream that a handler returned under lock "feed" was not read');
     await expect(lastValueFrom(observable)).rejects.toThrow(
       'was used when its lock "feed" had been released',
     );
