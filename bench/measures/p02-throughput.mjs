@@ -6,8 +6,8 @@ import { openLocks } from '../locks.mjs';
 const CONNECTIONS = 10;
 
 /**
- * Compares the locks per second of ten callers, each with its own key, on a pool of ten
- * connections, with durable writes on ten connections of the driver.
+ * Compares two rates: the locks per second of ten callers, each with its own key, on a pool
+ * of ten connections; and the durable writes per second of ten bare connections.
  */
 export default {
   id: 'P2',

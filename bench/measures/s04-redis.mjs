@@ -9,8 +9,8 @@ const CALLERS = 100;
 const OURS = 'nestjs-locked';
 const GOAL = atLeast(1);
 /**
- * The library whose figure decides about the goal. Other libraries run only in their variant
- * `tuned`: the variants differ only in how they wait, and here each key is free.
+ * The goal is a multiple of this library's rate. The other libraries run only in their variant
+ * `tuned`: its variants differ only in how they wait, and here no call waits.
  */
 const RIVAL = 'redlock';
 /** How many blocks a figure without a goal has; figures with a goal have more. */

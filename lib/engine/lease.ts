@@ -21,11 +21,11 @@ export interface LeaseSettings {
 
 /** The times of all clocks at one moment. */
 export interface Clocks {
-  /** The monotonic time of that moment, which is often just before a request is sent. */
+  /** The monotonic time, usually just before a request is sent. */
   sentAt: number;
-  /** {@link timeAsleep} at that moment. */
+  /** The result of {@link timeAsleep} at `sentAt`. */
   asleep: number;
-  /** Milliseconds by which the wall clock was ahead of the monotonic clock at that moment. */
+  /** Milliseconds by which the wall clock was ahead of the monotonic clock at `sentAt`. */
   drift: number;
 }
 
@@ -90,11 +90,11 @@ export function sentNow(clock: Clock): Clocks {
  * clock. So it lies before the moment at which the store grants the lock to another holder,
  * however late the answer came.
  *
- * The monotonic clock stands still while the machine is suspended. So the lease also counts by
- * how much the wall clock has advanced since the last confirmation, and takes the greater of
- * the two. The wall clock may have been set, though. When only the wall clock has passed the
- * deadline, the lease is in doubt: it is not believed until the store confirms it. It is lost
- * when the store says so, or when the monotonic deadline passes.
+ * The monotonic clock stands still while the machine is suspended, so the lease also looks at
+ * how much the wall clock has advanced since the last confirmation. If the monotonic clock has
+ * passed the deadline, the lease is lost. If only the wall clock has passed it, the machine
+ * was suspended or the wall clock was set: the lease is in doubt, and the holder does not
+ * believe in it until the store confirms it, or says that it is lost.
  */
 export class Lease {
   readonly key: string;

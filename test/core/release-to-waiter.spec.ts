@@ -396,7 +396,7 @@ describe('no release to a waiter', () => {
 });
 
 describe('a waiter behind a holder of its own process', () => {
-  it('B23 a waiter polls after 1 s, since another process may have freed the key', async () => {
+  it('B23 a waiter still polls after 1 s, since another process may have released the key by force', async () => {
     const core = await start({ retry: 10 });
     const { waiter } = await holderAndWaiter(core);
     await core.clock.advance(989);

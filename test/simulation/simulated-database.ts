@@ -70,7 +70,7 @@ export class SimulatedDatabase {
     return this.#down;
   }
 
-  /** Returns the operations of the database for a request of this client. */
+  /** Returns the functions with which a request of this client reads and writes. */
   operationsFor(client: Client): Port {
     this.#client = client;
     return this.#operations;

@@ -500,7 +500,7 @@ export const pauses: PlantedBug[] = [
   {
     name: 'an expired lock is granted although its key is paused',
     plant: (right) => takingBefore(right, async (key) => (await right.isExpired(key)) && right.resume(key)),
-    foundBy: 'B73 a paused key is refused even after its lease, or the keepFor of its release, has ended',
+    foundBy: 'B73 a paused key is refused even after its lease, or the time of keepFor, has ended',
   },
   {
     name: 'a pause applies to all keys with the same beginning',

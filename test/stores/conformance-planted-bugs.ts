@@ -575,7 +575,8 @@ const releasing: PlantedBug[] = [
         return right.release(key, owner, { ...end, keepFor });
       },
     }),
-    foundBy: 'B76 a key is free after the keepFor of its release, even if the lease would have lasted longer',
+    foundBy:
+      'B76 a key that is released with keepFor is free after that time, even if the lease would have lasted longer',
   },
   {
     name: 'keepFor: 0 keeps the key forever',
@@ -1059,7 +1060,8 @@ const inspection: PlantedBug[] = [
         return { ...found, state: 'expired', holder };
       },
     }),
-    foundBy: 'B76 a key is free after the keepFor of its release, and its run does not count as failed',
+    foundBy:
+      'B76 a key that is released with keepFor is free after that time, and its run does not count as failed',
   },
   {
     name: 'inspect shows the owner',

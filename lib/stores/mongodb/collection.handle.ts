@@ -119,7 +119,7 @@ export function isCollection(value: unknown): value is AnyCollection {
   );
 }
 
-/** Describes the servers for messages by hosts and ports, without any secret. */
+/** Names the hosts and ports of the servers, for use in messages. Contains no secret. */
 export function describeServers({ options }: MongoClient): string {
   const hosts = options.srvHost ?? options.hosts.map(String).join(',');
   return `MongoDB at ${hosts}`;

@@ -63,7 +63,7 @@ const FAULTS: Record<ConnectionFault, { found: string; advice: string }> = {
   },
   lockedTables: {
     found: 'is under LOCK TABLES or FLUSH TABLES WITH READ LOCK',
-    advice: 'Look for these statements in the application without a later UNLOCK TABLES.',
+    advice: 'Look in the application for one of these statements that no UNLOCK TABLES follows.',
   },
   readOnly: {
     found: 'takes no writes',

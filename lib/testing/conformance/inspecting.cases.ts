@@ -105,7 +105,9 @@ export const inspecting: Cases = {
     assert.equal(lastRunOf(found).label, 'worker');
   },
 
-  async 'B76 a key is free after the keepFor of its release, and its run does not count as failed'(t) {
+  async 'B76 a key that is released with keepFor is free after that time, and its run does not count as failed'(
+    t,
+  ) {
     const { key, owner } = await t.take(t.key(), { label: 'worker' });
     await t.store.release(key, owner, { keepFor: t.settings.ttl });
     await t.shortLeasesRanOut();

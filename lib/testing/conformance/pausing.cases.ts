@@ -65,7 +65,7 @@ export const pausing: Cases = {
     assert.equal(await t.store.release(key, owner), true);
   },
 
-  async 'B73 a paused key is refused even after its lease, or the keepFor of its release, has ended'(t) {
+  async 'B73 a paused key is refused even after its lease, or the time of keepFor, has ended'(t) {
     const expired = await t.take(t.key(), { ttl: t.settings.ttl });
     const kept = await t.take(t.key());
     await t.pauser.pause(expired.key);

@@ -67,7 +67,9 @@ export const keeping: Cases = {
     assert.equal(await t.store.release(key, owner), false);
   },
 
-  async 'B76 a key is free after the keepFor of its release, even if the lease would have lasted longer'(t) {
+  async 'B76 a key that is released with keepFor is free after that time, even if the lease would have lasted longer'(
+    t,
+  ) {
     const { key, owner, token } = await t.take(t.key());
     const sentAt = performance.now();
     assert.equal(await t.store.release(key, owner, { keepFor: t.settings.ttl }), true);

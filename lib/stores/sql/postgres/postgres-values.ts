@@ -20,7 +20,7 @@ function literalOf(value: unknown): string {
   if (typeof value === 'string') return textLiteral(value);
   if (Array.isArray(value)) return `ARRAY[${value.map(literalOf).join()}]`;
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
-  throw new TypeError(`A statement has no literal for a value of the type ${typeof value}.`);
+  throw new TypeError(`A value of the type ${typeof value} cannot be written into a statement.`);
 }
 
 /**
