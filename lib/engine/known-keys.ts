@@ -71,8 +71,8 @@ export class KnownKeys {
   }
 
   /**
-   * Waits until the clock has passed the tokens that were made without the store, so that the
-   * store's tokens are greater.
+   * While locking is disabled, tokens come from the clock of this machine. Waits until that
+   * clock has passed them, so that the next tokens of the store are greater.
    */
   async passLocalTokens(clock: Clock): Promise<void> {
     const ahead = this.#lastLocalToken / 1_000 - clock.date();

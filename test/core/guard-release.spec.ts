@@ -70,7 +70,7 @@ describe('a lock that is released inside the transaction that guards it', () => 
     expect((await service.admin.inspect('key')).state).not.toBe('held');
   });
 
-  it('A5 a shutdown waits for the transaction, but no longer than for a request', async () => {
+  it('A5 a shutdown waits for the transaction, but at most as long as for a request to the store', async () => {
     for (const ends of [true, false]) {
       const { service, store, clock } = await start({ ttl: Infinity });
       const transaction = new Transaction();

@@ -34,7 +34,7 @@ describe('the status file', () => {
     await says('0');
   });
 
-  it('B74 the status file says 1 while a call waits, and 2 while another lock is held', async () => {
+  it('B74 the status file counts waiting calls and held locks', async () => {
     const core = await startCore({ statusFile });
     await core.store.server.acquire('busy', 'other', 60_000);
     const waiting = watch(core.service.acquire('busy', { wait: '10s' }));

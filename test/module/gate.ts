@@ -1,6 +1,4 @@
-/**
- * A promise that calls await, so that they stop in the middle until the test opens the gate.
- */
+/** Calls await this promise, and so stop in the middle until the test opens the gate. */
 export class Gate {
   /** Resolves when the first call has reached the gate. */
   readonly reached: Promise<void>;

@@ -92,7 +92,7 @@ describe('a plain @Cron() @Locked()', () => {
     expect(first.get(Job).ran).toBe(5);
   });
 
-  it("B81 a call from another method's job is a call by hand and always runs", async () => {
+  it('B81 if the job of another method calls the method, that is a call by hand, which always runs', async () => {
     @Injectable()
     class Callers {
       constructor(private readonly job: Job) {}

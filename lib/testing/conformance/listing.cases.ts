@@ -73,7 +73,10 @@ export const listing: Cases = {
   },
 };
 
-/** For stores whose leases expire, and whose releases can keep a key taken. */
+/**
+ * For stores whose leases expire, and in which a key can stay taken for some time after its
+ * release.
+ */
 export const listingOfLeases: Cases = {
   async 'B70 a list has held keys and keys that a release keeps taken, and no others'(t) {
     const prefix = `${t.key()}:`;

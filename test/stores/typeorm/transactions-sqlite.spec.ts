@@ -45,7 +45,7 @@ for (const target of targetsAmong('sqlite'))
       expect(await writers.written(key)).toBe(1);
     });
 
-    it('B91 transactions of 400 ms delay the renewals of other locks without losing one', async () => {
+    it('B91 while transactions take 400 ms each, the renewals of other locks come late, but no lock is lost', async () => {
       const others = await Promise.all(
         Array.from({ length: 5 }, () => writers.service.acquire(newKey(), { ttl: '1s' })),
       );

@@ -70,8 +70,8 @@ export class PostgresWakeUps implements ProcessWakeUps {
   }
 
   /**
-   * Whether this process has polled the key since it was notified. If so, other processes are
-   * probably queued behind it.
+   * Whether this process has polled the key since its last notification. If so, other
+   * processes are probably queued behind this process.
    */
   isContended(key: string): boolean {
     return this.#notifications.get(key)?.polled === true;

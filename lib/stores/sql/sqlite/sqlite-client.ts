@@ -40,8 +40,8 @@ async function fileOf(executor: StatementExecutor): Promise<unknown> {
 export class SqliteClientTransactions implements SqlTransactions {
   /**
    * @param table the quoted name of the table
-   * @param own the store's connection. If its statements wait for the file, they run before a
-   * new transaction
+   * @param own the store's connection. While its statements wait for the file, no new
+   * transaction begins, so that they run first
    */
   constructor(
     private readonly executor: StatementExecutor,
