@@ -212,7 +212,9 @@ describe('an acquisition whose outcome is unknown', () => {
     // The process is frozen past its deadline, although the lease in the store has 20 ms left.
     clock.freeze(880);
     await clock.advance(0);
-    expect((await failing).message).toMatch(/its lease of 900 ms had ended before the answer came.*Raise the ttl/);
+    expect((await failing).message).toMatch(
+      /its lease of 900 ms had ended before the answer came.*Raise the ttl/,
+    );
     expect(await failing).toMatchObject({ name: 'LockStoreError', transient: true });
     expect(await store.held('key')).toBe(false);
   });

@@ -42,7 +42,9 @@ for (const target of sqlTargets())
 
     if (target.name === 'sqlite')
       it('B8 preparedStatements: false is refused at start, since SQLite has no pooler', async () => {
-        await expect(opened({ preparedStatements: false })).rejects.toThrow(/SQLite is never behind a pooler/);
+        await expect(opened({ preparedStatements: false })).rejects.toThrow(
+          /SQLite is never behind a pooler/,
+        );
         await opened({ preparedStatements: true });
       });
     else
