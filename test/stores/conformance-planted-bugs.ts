@@ -1285,14 +1285,14 @@ const purges: PlantedBug[] = [
   {
     name: 'a purge ignores its prefix',
     plant: (right) => ({ purge: ({ olderThan }) => right.purge({ olderThan }) }),
-    foundBy: 'B72 B42 a purge touches only keys with its prefix, which is taken literally',
+    foundBy: 'B72 a purge touches only keys with its prefix, which is taken literally',
   },
   {
     name: 'a purge takes its prefix for a pattern',
     plant: (right) => ({
       purge: (request) => right.purge({ ...request, prefix: request.prefix?.replace(/[%_].*$/, '') }),
     }),
-    foundBy: 'B72 B42 a purge touches only keys with its prefix, which is taken literally',
+    foundBy: 'B72 a purge touches only keys with its prefix, which is taken literally',
   },
   {
     name: 'the token starts again after a purge',
@@ -1310,7 +1310,7 @@ const purges: PlantedBug[] = [
         },
       };
     },
-    foundBy: 'B72 B38 each grant after a purge has a larger token, in all instances',
+    foundBy: 'B72 each grant after a purge has a larger token, in all instances',
   },
   {
     name: 'a purge reads first and deletes later',
@@ -1329,7 +1329,7 @@ const purges: PlantedBug[] = [
         return right.purge(request);
       },
     }),
-    foundBy: 'B72 B40 a counter under a lock loses no update while its key is purged, and tokens grow',
+    foundBy: 'B72 a counter under a lock loses no update while its key is purged, and tokens grow',
   },
   {
     name: 'a purge without an age deletes everything',

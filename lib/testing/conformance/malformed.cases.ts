@@ -115,7 +115,7 @@ export const malformedPausing: Cases = {
 };
 
 export const malformedReleasesToWaiters: Cases = {
-  async 'B23 B41 releaseToWaiter refuses an invalid key, owner or waiter before any statement is sent'(t) {
+  async 'B23 releaseToWaiter refuses an invalid key, owner or waiter before any statement is sent'(t) {
     const { key, owner, token } = await t.take(t.key());
     const passer = t.waiterReleaseOf(t.store);
     const next = { owner: t.owner(), ttl: LEASE };

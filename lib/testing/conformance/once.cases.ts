@@ -199,7 +199,7 @@ export const oncePerTickInspected: Cases = {
     assert.equal(await t.inspector.purge({ prefix: key, olderThan: 0 }), 0);
   },
 
-  async 'B72 B76 a purge leaves keys whose last tick is younger than olderThan or in the future'(t) {
+  async 'B72 a purge leaves keys whose last tick is younger than olderThan or in the future'(t) {
     const key = t.key();
     const ahead: OnceRequest = { tick: Date.now() + HOUR, ahead: 3 * HOUR };
     const { owner } = await t.take(key, { once: ahead });

@@ -139,7 +139,7 @@ export const pausingInspected: Cases = {
     }
   },
 
-  async 'B73 B70 a paused key without a holder is not listed'(t) {
+  async 'B73 a paused key without a holder is not listed'(t) {
     const prefix = `${t.key()}:`;
     const held = await t.take(`${prefix}held`);
     await t.pauser.pause(`${prefix}free`);
@@ -151,7 +151,7 @@ export const pausingInspected: Cases = {
     );
   },
 
-  async 'B73 B71 a forced release leaves a key paused'(t) {
+  async 'B73 a forced release leaves a key paused'(t) {
     const { key, owner } = await t.take(t.key(), { ttl: NEVER });
     await t.pauser.pause(key);
     assert.equal(await t.inspector.forceRelease(key), true);
@@ -159,7 +159,7 @@ export const pausingInspected: Cases = {
     await t.refused(key, 'paused');
   },
 
-  async 'B73 B72 a paused key is never purged'(t) {
+  async 'B73 a paused key is never purged'(t) {
     const prefix = `${t.key()}:`;
     const used = await t.take(`${prefix}used`);
     await t.store.release(used.key, used.owner);
@@ -185,7 +185,7 @@ export const pausingInspected: Cases = {
  * too.
  */
 export const pausingOnce: Cases = {
-  async 'B73 B33 a paused key is not stolen'(t) {
+  async 'B73 a paused key is not stolen'(t) {
     const { key, owner } = await t.take(t.key());
     await t.pauser.pause(key);
     await t.shortLeasesRanOut();
@@ -193,7 +193,7 @@ export const pausingOnce: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), true);
   },
 
-  async 'B73 B76 a tick that was refused because of a pause is granted once the key is resumed'(t) {
+  async 'B73 a tick that was refused because of a pause is granted once the key is resumed'(t) {
     const once = { tick: Date.now() - HOUR / 2, ahead: HOUR };
     const key = t.key();
     await t.pauser.pause(key);
@@ -202,9 +202,7 @@ export const pausingOnce: Cases = {
     await t.take(key, { once });
   },
 
-  async 'B73 B76 if a refusal has several reasons, it shows the first of: too far ahead, paused, done, held'(
-    t,
-  ) {
+  async 'B73 if a refusal has several reasons, it shows the first of: too far ahead, paused, done, held'(t) {
     const done = { tick: Date.now() - HOUR / 2, ahead: HOUR };
     const next = { tick: done.tick + 1, ahead: HOUR };
     const ahead = { tick: Date.now() + 3 * HOUR, ahead: HOUR };

@@ -66,7 +66,7 @@ export const sessionBound: Cases = {
     }
   },
 
-  async 'B18, B20 a wait of 0.3 s or 1.2 s ends with a refusal, and not too early'(t) {
+  async 'B18 a wait of 0.3 s or 1.2 s ends with a refusal, and not too early'(t) {
     const { key } = await t.take(t.key());
     const other = await t.open();
     for (const wait of [300, 1200]) {
@@ -101,7 +101,7 @@ export const sessionBound: Cases = {
     assert.equal(await t.store.renew(key, owner, LEASE), false);
   },
 
-  async 'B43, B37 a release returns true once, and only to the holder'(t) {
+  async 'B43 a release returns true once, and only to the holder'(t) {
     const { key, owner } = await t.take(t.key());
     assert.equal(await t.store.release(key, t.owner()), false);
     assert.equal(await (await t.open()).release(key, owner), false);

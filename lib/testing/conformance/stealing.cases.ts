@@ -115,7 +115,7 @@ export const stealing: Cases = {
 
 /** The run of a holder whose lock was stolen is recorded. */
 export const stealingInspected: Cases = {
-  async 'B32 B46 the run of a stolen lock is recorded as failed, and as ended when the lock was stolen'(t) {
+  async 'B32 the run of a stolen lock is recorded as failed, and as ended when the lock was stolen'(t) {
     for (const ttl of [LEASE, NEVER]) {
       const { key } = await t.take(t.key(), { label: 'stolen', ttl });
       await t.shortLeasesRanOut();

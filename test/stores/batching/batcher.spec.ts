@@ -135,6 +135,18 @@ describe('the requests that a statement carries', () => {
     expect(senders.outcomes.size).toBe(20);
   });
 
+  it('B93 with a driver that blocks, a single caller waits for no turn of the event loop', async () => {
+    const senders = new ControlledSenders({ gathers: true });
+    const first = senders.batcher.send({ key: 'a', name: 'a', timeout: 1_000 });
+    const sentNext = first.then(() => {
+      senders.send('b');
+      return [...senders.names];
+    });
+    await senders.statement(0).succeed();
+    expect(await sentNext).toEqual([['a'], ['b']]);
+    await senders.statement(1).succeed();
+  });
+
   it('B93 requests of one turn of the event loop share a statement when the driver blocks', async () => {
     const senders = new ControlledSenders({ gathers: true });
     const first = senders.batcher.send({ key: 'a', name: 'a', timeout: 1_000 });
